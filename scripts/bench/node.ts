@@ -1,0 +1,44 @@
+/** A node for the benchmarks: pods as real cgroups below a root of their own, with manifests, laid out as the kubelet lays them out. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { manifestOf, podSpec } from '../../src/cli/demo/pods.ts'
+import { GroupSandbox, KubeletGroups } from '../../src/kernel/index.ts'
+import type { GroupPath, PodSpec } from '../../src/model/index.ts'
+
+export class BenchNode {
+  readonly sandbox: GroupSandbox
+  readonly directory: string
+  readonly podGroups: GroupPath[] = []
+  readonly #groups: KubeletGroups
+
+  constructor() {
+    this.sandbox = new GroupSandbox('/sys/fs/cgroup', `kube-agent-bench-${process.pid}`)
+    this.#groups = new KubeletGroups(this.sandbox)
+    this.directory = mkdtempSync(join(tmpdir(), 'kube-agent-bench-'))
+    mkdirSync(join(this.directory, 'pods'))
+  }
+
+  /** Makes pods with one container each, three fifths of them online. */
+  addPods(count: number): void {
+    for (let index = 0; index < count; index += 1) {
+      const spec = benchPod(index)
+      this.podGroups.push(this.#groups.startPod(spec).group)
+      writeFileSync(join(this.directory, 'pods', `${spec.name}.yaml`), manifestOf(spec))
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.sandbox.remove()
+    rmSync(this.directory, { recursive: true, force: true })
+  }
+}
+
+function benchPod(index: number): PodSpec {
+  const uid = `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`
+  const name = `pod-${index}`
+  if (index % 5 < 3) return podSpec({ uid, name, namespace: 'online', kubeletQos: 'Burstable', requestMilli: 100 })
+  const kind = index % 5 === 3 ? 'be' : 'ot'
+  const extended = { [`kube-agent.io/${kind}-cpu`]: 1, [`kube-agent.io/${kind}-memory`]: 1 }
+  return podSpec({ uid, name, namespace: 'offline', kubeletQos: 'BestEffort', extended })
+}

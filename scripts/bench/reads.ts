@@ -1,0 +1,125 @@
+/** The read benchmarks: a sweep of container files, and a whole tick. Agent and floor take turns, half a second apart: caches go cold. */
+import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { composeAgent, openNode, openWriting, realNow } from '../../src/compose.ts'
+import { loadConfig } from '../../src/config/index.ts'
+import { createLogger, Recorder } from '../../src/record/index.ts'
+import { Floor } from './floor.ts'
+import type { Result } from './main.ts'
+import { BenchNode } from './node.ts'
+
+const ROUNDS = 21
+const HALF_PACE_MS = 500
+const WARM_TICKS = 200
+const FILES = {
+  v1: ['cpuacct:cpuacct.usage', 'cpu:cpu.stat', 'memory:memory.usage_in_bytes', 'memory:memory.stat'],
+  v2: ['cpu:cpu.stat', 'cpu:cpu.stat', 'memory:memory.current', 'memory:memory.stat'],
+} as const
+
+function filesOf(node: BenchNode): string[] {
+  const { dialect, controllers } = node.sandbox.mounts
+  return node.podGroups.flatMap((group) =>
+    FILES[dialect].map((file) => {
+      const [controller = '', name = ''] = file.split(':')
+      return join(controllers[controller as keyof typeof controllers] ?? '', group, name)
+    }),
+  )
+}
+
+function configOf(node: BenchNode) {
+  const settings = {
+    'node.cgroupRoot': node.sandbox.root,
+    'paths.state': join(node.directory, 'state'),
+    'pods.directory': join(node.directory, 'pods'),
+  }
+  return loadConfig({
+    overrides: Object.entries(settings).map(([key, value]) => ({ path: key.split('.'), value, origin: 'bench' })),
+  }).config
+}
+
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}
+
+/** Reads 4 files of each of `count` containers through the kernel port. */
+export async function sweepBench(name: string, count: number): Promise<Result> {
+  const node = new BenchNode()
+  node.addPods(count)
+  const floor = new Floor(node.directory, filesOf(node))
+  try {
+    const { kernel } = openNode(configOf(node))
+    const throttling = { periods: 0, throttledPeriods: 0 }
+    const memory = { usageBytes: 0, inactiveFileBytes: 0 }
+    const sweep = (): number => {
+      const started = performance.now()
+      for (const group of node.podGroups) {
+        kernel.readCpuUsageUs(group)
+        kernel.readThrottling(group, throttling)
+        kernel.readGroupMemory(group, memory)
+      }
+      return performance.now() - started
+    }
+    const { ours, floors } = await takeTurns(sweep, () => floor.sweepMs())
+    const ratio = ours / floors
+    return { name, value: ours, unit: 'ms', floor: floors, ratio, goal: 1.5, ok: ratio <= 1.5 }
+  } finally {
+    await floor.end()
+    await node.close()
+  }
+}
+
+/** A whole calm tick, sense to record, once everything is as it should be. */
+export async function tickBench(name: string, count: number): Promise<Result> {
+  const node = new BenchNode()
+  node.addPods(count)
+  const floor = new Floor(node.directory, filesOf(node))
+  const config = configOf(node)
+  const opened = openNode(config)
+  const writing = openWriting(config, opened)
+  const began = realNow()
+  const recorder = new Recorder({
+    version: 'bench',
+    nodeName: 'bench',
+    logger: createLogger('error'),
+    maxDecisions: config.journal.decisions,
+    startedWallMs: began.wallMs,
+    startedMs: began.nowMs,
+  })
+  const { agent, pods } = composeAgent({ config, mode: 'enforce', node: opened, sink: recorder, writing })
+  try {
+    // Time runs ahead while code is compiled and the limits of new pods are written: what is measured is a daemon in its steady state.
+    let aheadMs = 0
+    const tick = (): number => {
+      const { nowMs, wallMs } = realNow()
+      agent.guard(nowMs + aheadMs - 1)
+      const started = performance.now()
+      agent.tick({ nowMs: nowMs + aheadMs, wallMs: wallMs + aheadMs }, 0)
+      return performance.now() - started
+    }
+    for (let warm = 0; warm < WARM_TICKS; warm += 1) {
+      aheadMs += config.loop.calmMs
+      tick()
+    }
+    const { ours, floors } = await takeTurns(tick, () => floor.sweepMs())
+    return { name, value: ours, unit: 'ms', floor: floors, ratio: ours / floors, goal: 8, ok: ours <= 8 }
+  } finally {
+    pods.close()
+    writing.journal.end()
+    await floor.end()
+    await node.close()
+  }
+}
+
+async function takeTurns(ours: () => number, floor: () => Promise<number>): Promise<{ ours: number; floors: number }> {
+  const a: number[] = []
+  const b: number[] = []
+  for (let round = 0; round < ROUNDS; round += 1) {
+    a.push(ours())
+    await sleep(HALF_PACE_MS)
+    b.push(await floor())
+    await sleep(HALF_PACE_MS)
+  }
+  // The first round fills caches and compiles code.
+  return { ours: median(a.slice(1)), floors: median(b.slice(1)) }
+}

@@ -1,0 +1,5 @@
+/** Executes steps, reads back, keeps the restore journal, releases. */
+export { Actuator } from './actuator.ts'
+export { lockOwner, takeLock } from './lock.ts'
+export { release, type ReleaseReport } from './release.ts'
+export { RestoreJournal } from './restore-journal.ts'

@@ -1,0 +1,103 @@
+/**
+ * One agent per node: the holder listens on a unix socket in the state directory and tells its pid to whoever connects. A socket is the
+ * test of life that pid namespaces don't blur: an agent in a pod and one on the host see each other, and a killed holder's socket
+ * refuses. The name is taken with link(2), which never replaces what is there.
+ */
+import { linkSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { connect, createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { AgentError, errnoOf, messageOf } from '../model/index.ts'
+
+const NAME = 'agent.lock'
+const ANSWER_MS = 2000
+const TRIES = 3
+
+/** Takes the lock and returns what gives it back. Throws E_LOCKED while another agent lives, E_STATE_DIR where it can't be taken. */
+export async function takeLock(stateDirectory: string): Promise<() => void> {
+  const path = join(stateDirectory, NAME)
+  const own = join(stateDirectory, `${NAME}.${process.pid}.${Date.now().toString(36)}`)
+  const server = await listen(stateDirectory, own)
+  const giveUp = (): void => {
+    server.close()
+    rmSync(own, { force: true })
+  }
+  try {
+    for (let attempt = 0; attempt < TRIES; attempt += 1) {
+      if (tryLink(own, path)) {
+        return () => {
+          rmSync(path, { force: true })
+          giveUp()
+        }
+      }
+      const owner = await ownerOf(path)
+      if (owner !== undefined) throw new AgentError('E_LOCKED', `another agent runs on this node: pid ${owner}, by ${path}`)
+      await removeStale(path, `${own}.stale`)
+    }
+    throw new AgentError('E_LOCKED', `${path} was taken by another agent just now`)
+  } catch (thrown) {
+    giveUp()
+    throw thrown
+  }
+}
+
+/** The pid of the agent that holds the lock, in its own pid namespace; undefined when none does. */
+export function lockOwner(stateDirectory: string): Promise<number | undefined> {
+  return ownerOf(join(stateDirectory, NAME))
+}
+
+async function listen(stateDirectory: string, path: string): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on('error', () => socket.destroy())
+    socket.end(`${process.pid}\n`)
+  })
+  // The lock must not keep the process alive.
+  server.unref()
+  try {
+    mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(path, resolve)
+    })
+    return server
+  } catch (thrown) {
+    throw new AgentError('E_STATE_DIR', `cannot make a lock in ${stateDirectory}: ${messageOf(thrown)}`, { cause: thrown })
+  }
+}
+
+function tryLink(own: string, path: string): boolean {
+  try {
+    linkSync(own, path)
+    return true
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'EEXIST') return false
+    throw new AgentError('E_STATE_DIR', `cannot take the lock ${path}: ${messageOf(thrown)}`, { cause: thrown })
+  }
+}
+
+/** Moves a dead lock out of the way. Two starters may find the same one dead: whoever moves a living one puts it back. */
+async function removeStale(path: string, aside: string): Promise<void> {
+  try {
+    renameSync(path, aside)
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'ENOENT') return
+    throw thrown
+  }
+  if ((await ownerOf(aside)) !== undefined) tryLink(aside, path)
+  rmSync(aside, { force: true })
+}
+
+function ownerOf(path: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    let text = ''
+    const socket = connect(path)
+    const answer = (): void => {
+      socket.destroy()
+      // One that accepts but does not answer in time lives all the same.
+      resolve(Number(text) || 0)
+    }
+    socket.setTimeout(ANSWER_MS, answer)
+    socket.on('data', (data) => (text += data.toString('latin1')))
+    socket.once('end', answer)
+    socket.once('error', () => resolve(undefined))
+  })
+}

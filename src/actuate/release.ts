@@ -1,0 +1,86 @@
+/**
+ * Puts every journaled knob back that still holds what the agent wrote, and says what became of each. It is the ordinary path with
+ * nothing desired: read, plan, write. A clipped value may need a second round, since a child can only grow once its parent has.
+ */
+import type { GroupPath, Journaled, KernelPort, KnobKind, KnobValue, Plan, Reading, StepResult } from '../model/index.ts'
+import { identicalValue, isSuccess, KnobTable, sameValue } from '../model/index.ts'
+import type { Actuator } from './actuator.ts'
+import type { RestoreJournal } from './restore-journal.ts'
+
+/** Rounds are needed for clipped children and for groups that a slow reader held busy. */
+const MAX_ROUNDS = 4
+
+export interface ReleaseReport {
+  /** Knobs that were written back to their original. */
+  readonly restored: number
+  /** Knobs that held their original already. */
+  readonly unchanged: number
+  /** Knobs of groups that are gone: nothing left to restore. */
+  readonly vanished: number
+  /** Knobs that somebody else has written since: theirs now. */
+  readonly foreign: readonly { readonly group: GroupPath; readonly kind: KnobKind; readonly value: KnobValue }[]
+  readonly failed: readonly StepResult[]
+}
+
+export interface ReleaseDependencies {
+  readonly kernel: KernelPort
+  readonly journal: RestoreJournal
+  readonly actuator: Actuator
+  /** plan/diff with nothing desired. Handed in, since actuate does not import plan. */
+  readonly plan: (actual: KnobTable<Reading<KnobValue>>, journaled: Journaled) => Plan
+}
+
+/** Releases the node. Knobs that were restored or have vanished leave the journal; foreign and failed ones stay in it. */
+export function release({ kernel, journal, actuator, plan }: ReleaseDependencies, nowMs: number): ReleaseReport {
+  const before = journal.entries.size
+  journal.prune()
+  const vanished = before - journal.entries.size
+  let restored = 0
+  let failed: StepResult[] = []
+  const unchanged = closeUnchanged(kernel, journal)
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const steps = plan(readAll(kernel, journal, nowMs), journal.entries)
+    if (steps.length === 0) break
+    const results = actuator.apply(steps, { limited: false })
+    restored += results.filter(({ step, outcome }) => isSuccess(outcome) && step.because.code === 'restore').length
+    failed = results.filter(({ outcome }) => !isSuccess(outcome) && outcome.is !== 'vanished')
+    restored += closeUnchanged(kernel, journal)
+  }
+  journal.prune()
+  return { restored, unchanged, vanished, foreign: foreignOf(kernel, journal, failed), failed }
+}
+
+/** Takes knobs off the journal that hold their original. */
+function closeUnchanged(kernel: KernelPort, journal: RestoreJournal): number {
+  let count = 0
+  for (const [group, kind, entry] of journal.entries.entries()) {
+    if (!identicalValue(kernel.readKnob(group, kind), entry.original)) continue
+    // Kernel: while idle is set the weight reads the same for all; what it says counts once idle has its original again.
+    const idle = kind === 'weight' ? journal.entries.get(group, 'idle') : undefined
+    if (idle !== undefined && !sameValue(kernel.readKnob(group, 'idle'), idle.original)) continue
+    journal.close(group, kind)
+    count += 1
+  }
+  return count
+}
+
+function readAll(kernel: KernelPort, journal: RestoreJournal, nowMs: number): KnobTable<Reading<KnobValue>> {
+  const actual = new KnobTable<Reading<KnobValue>>()
+  for (const [group, kind] of journal.entries.entries()) {
+    for (const wanted of kind === 'weight' ? (['idle', 'weight'] as const) : [kind]) {
+      const value = kernel.readKnob(group, wanted)
+      if (value !== undefined) actual.set(group, wanted, { value, atMs: nowMs, source: wanted })
+    }
+  }
+  return actual
+}
+
+function foreignOf(kernel: KernelPort, journal: RestoreJournal, failed: readonly StepResult[]): ReleaseReport['foreign'] {
+  const foreign: { group: GroupPath; kind: KnobKind; value: KnobValue }[] = []
+  for (const [group, kind] of journal.entries.entries()) {
+    const value = kernel.readKnob(group, kind)
+    const hasFailed = failed.some(({ step }) => step.group === group && step.kind === kind)
+    if (value !== undefined && !hasFailed) foreign.push({ group, kind, value })
+  }
+  return foreign
+}

@@ -1,0 +1,237 @@
+/**
+ * The agent: one loop body, sense → decide → plan → actuate → record, and the rules for when it runs. It holds no timer and reads no
+ * clock: the loop (loop.ts) or a simulated one calls it with the time. One tick at a time, synchronous, so it can't be re-entered.
+ */
+import { decide, EMPTY_MEMORY, type Memory } from './decide/index.ts'
+import type { Actuator, ReleaseReport, RestoreJournal } from './actuate/index.ts'
+import { release } from './actuate/index.ts'
+import type { Config } from './config/index.ts'
+import type {
+  Decision,
+  GroupPath,
+  Instant,
+  Journaled,
+  KernelPort,
+  KnobKind,
+  Mode,
+  NodeSnapshot,
+  OfflineResource,
+  Plan,
+  StepResult,
+  TickRecord,
+} from './model/index.ts'
+import { KnobTable, messageOf, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
+import { diff, isOurs } from './plan/index.ts'
+import type { Sensor } from './sense/index.ts'
+
+/** Where capacity is advertised. */
+export interface Publisher {
+  publish(units: Readonly<Record<OfflineResource, number>>): void
+  /** Units handed out, whether or not their pod is listed yet. */
+  allocatedUnits(): Readonly<Record<OfflineResource, number>>
+  retainAllocations(units: Readonly<Record<OfflineResource, number>>): void
+}
+
+/** Who is told of finished ticks. */
+export interface TickSink {
+  tick(record: TickRecord): void
+  tickFailed(thrown: unknown, at: Instant): void
+  guardBeat(lateMs: number, late: boolean): void
+}
+
+/** What is needed to write; absent outside of the mode enforce. */
+export interface Writing {
+  readonly journal: RestoreJournal
+  readonly actuator: Actuator
+}
+
+export interface AgentOptions {
+  readonly kernel: KernelPort
+  readonly sensor: Sensor
+  readonly config: Config
+  readonly mode: Mode
+  readonly writing?: Writing
+  readonly publisher?: Publisher
+  readonly sink: TickSink
+  /** Monotonic milliseconds, to tell how long a tick took. */
+  readonly stopwatch: () => number
+}
+
+/** Records of groups that are gone do no harm but take room: looking for them is a stat per group, so it is not done on every tick. */
+const PRUNE_MS = 30_000
+
+const NOTHING_JOURNALED: Journaled = new KnobTable()
+const NOTHING_DESIRED = new KnobTable<never>()
+
+export class Agent {
+  readonly #options: AgentOptions
+  #config: Config
+  #memory: Memory = EMPTY_MEMORY
+  #lastTickMs = -Infinity
+  #lastCalmMs = -Infinity
+  #lastPruneMs = -Infinity
+  #hotUntilMs = -Infinity
+  #allowanceMilli = Infinity
+  #failures = 0
+  #released = false
+  #listed: Readonly<Record<OfflineResource, number>> = noUnits()
+
+  constructor(options: AgentOptions) {
+    this.#options = options
+    this.#config = options.config
+  }
+
+  /** Puts another configuration in force from the next tick on. */
+  reconfigure(config: Config): void {
+    this.#config = config
+  }
+
+  /** Whether the node is in the hot pace at `nowMs`. */
+  isHot(nowMs: number): boolean {
+    return nowMs < this.#hotUntilMs
+  }
+
+  /** When the next tick is due if nothing happens before. */
+  nextTickMs(nowMs: number): number {
+    return this.#lastTickMs + (this.isHot(nowMs) ? this.#config.loop.hotMs : this.#config.loop.calmMs)
+  }
+
+  /** The guard beat: reads two counters and says whether a tick is wanted at once. */
+  guard(nowMs: number): boolean {
+    const { nodeMilli, offlineMilli } = this.#options.sensor.guard(nowMs)
+    const capacityMilli = this.#options.sensor.topology.online.size * 1000
+    const lowMilli = (capacityMilli * this.#config.suppressCpu.lowWatermarkPermyriad) / 10_000
+    if (!this.#config.suppressCpu.enabled) return false
+    const leavesCalm = (nodeMilli ?? 0) >= lowMilli || (offlineMilli ?? 0) >= this.#allowanceMilli * 0.9
+    return leavesCalm && !this.isHot(nowMs)
+  }
+
+  /** The loop body. Never throws: a failing tick leaves the last values in force and is counted. */
+  tick(at: Instant, lateMs: number): TickRecord | undefined {
+    this.#lastTickMs = at.nowMs
+    try {
+      const record = this.#body(at, lateMs)
+      this.#failures = 0
+      this.#released = false
+      this.#options.sink.tick(record)
+      return record
+    } catch (thrown) {
+      this.#failures += 1
+      this.#options.sink.tickFailed(thrown, at)
+      this.#failSafe(at)
+      return undefined
+    }
+  }
+
+  #body(at: Instant, lateMs: number): TickRecord {
+    const { sensor, mode, writing, stopwatch } = this.#options
+    const started = stopwatch()
+    // A new pod is limited at once, not on the next calm tick: its start is when it is most likely to burst.
+    const calm = at.nowMs - this.#lastCalmMs >= this.#config.loop.calmMs || sensor.podsChanged
+    if (calm) this.#lastCalmMs = at.nowMs
+    const journaled = writing?.journal.entries ?? NOTHING_JOURNALED
+    // What an agent before this one has written is in force: the first decision has to know it.
+    if (this.#memory === EMPTY_MEMORY) sensor.knobs.refresh(NOTHING_DESIRED, journaled, at.nowMs, true)
+    const snapshot = sensor.sense(at, calm ? 'calm' : 'hot', this.#inFlightUnits())
+    const { decision, memory } = decide(snapshot, this.#memory, this.#config)
+    sensor.knobs.refresh(decision.desired, journaled, at.nowMs, calm)
+    const plan = diff({
+      desired: decision.desired,
+      actual: sensor.knobs.table,
+      journaled,
+      capabilities: snapshot.capabilities,
+      online: snapshot.topology.online,
+      settled: decision.complete,
+      unlisted: snapshot.unlistedGroups,
+    })
+    const results = mode === 'enforce' && writing !== undefined ? this.#actuate(writing, plan, at.nowMs) : []
+    if (calm) this.#settle(snapshot, decision)
+    if (mode === 'enforce') this.#publish(decision.offers)
+    this.#memory = memory
+    this.#allowanceMilli = decision.suppression?.allowanceMilli ?? Infinity
+    if (decision.suppression?.hot === true) this.#hotUntilMs = at.nowMs + this.#config.suppressCpu.dwellMs
+    return { mode, snapshot, decision, plan, results, journaled, tookMs: stopwatch() - started, lateMs }
+  }
+
+  #actuate(writing: Writing, plan: Plan, nowMs: number): StepResult[] {
+    const { sensor } = this.#options
+    const results = writing.actuator.apply(plan, { limited: true })
+    sensor.knobs.observe(results, nowMs)
+    // A pod's set could not be narrowed: it has a container that was not there when they were listed.
+    for (const { step, outcome } of results) if (outcome.is === 'busy') sensor.pods.relist(step.group)
+    return results
+  }
+
+  #inFlightUnits(): Partial<Record<OfflineResource, number>> {
+    const allocated = this.#options.publisher?.allocatedUnits()
+    if (allocated === undefined) return {}
+    const inFlight: Partial<Record<OfflineResource, number>> = {}
+    for (const resource of OFFLINE_RESOURCES) inFlight[resource] = Math.max(0, allocated[resource] - this.#listed[resource])
+    return inFlight
+  }
+
+  /** Tells the publisher what listed pods account for, and keeps the restore journal within its bounds. */
+  #settle({ pods, nowMs }: NodeSnapshot, decision: Decision): void {
+    const units = noUnits()
+    for (const resource of OFFLINE_RESOURCES) {
+      const name = `${this.#config.resources.domain}/${resource}`
+      for (const { spec } of pods.pods) units[resource] += spec.extended[name] ?? 0
+    }
+    this.#listed = units
+    const { publisher, writing } = this.#options
+    publisher?.retainAllocations(units)
+    if (writing === undefined || nowMs - this.#lastPruneMs < PRUNE_MS) return
+    this.#lastPruneMs = nowMs
+    writing.journal.prune()
+    if (decision.complete) this.#concede(writing, decision)
+    writing.journal.compactIfLarge()
+  }
+
+  /** A knob that no rule wants and that somebody else has written is theirs: its original must not come back with a later claim. */
+  #concede({ journal }: Writing, { desired }: Decision): void {
+    const theirs: [GroupPath, KnobKind][] = []
+    for (const [group, kind, entry] of journal.entries.entries()) {
+      const reading = this.#options.sensor.knobs.table.get(group, kind)
+      // What a weight reads while idle is set is nobody's writing.
+      if (kind === 'weight' || reading === undefined || desired.get(group, kind) !== undefined) continue
+      if (!isOurs(reading.value, entry)) theirs.push([group, kind])
+    }
+    for (const [group, kind] of theirs) journal.close(group, kind)
+  }
+
+  #publish(offers: TickRecord['decision']['offers']): void {
+    if (this.#options.publisher === undefined || offers.length === 0) return
+    const units = noUnits()
+    for (const offer of offers) units[offer.resource] = offer.units
+    this.#options.publisher.publish(units)
+  }
+
+  /** After failSafe.afterTicks failures in a row the node is put back, once: a bug in a rule must not keep it suppressed. */
+  #failSafe(at: Instant): void {
+    if (this.#failures < this.#config.failSafe.afterTicks || this.#released) return
+    this.#released = true
+    try {
+      this.release(at.nowMs)
+    } catch (thrown) {
+      this.#options.sink.tickFailed(new Error(`release after failing ticks: ${messageOf(thrown)}`), at)
+    }
+  }
+
+  /** Puts back everything that still holds what the agent wrote; undefined when it may not write. */
+  release(nowMs: number): ReleaseReport | undefined {
+    const { writing, kernel } = this.#options
+    if (writing === undefined) return undefined
+    return release({ ...writing, kernel, plan: (actual, journaled) => planRelease(kernel, actual, journaled) }, nowMs)
+  }
+}
+
+/** The plan with nothing desired: every journaled knob that is still ours back to its original. */
+export function planRelease(kernel: KernelPort, actual: Parameters<typeof diff>[0]['actual'], journaled: Journaled): Plan {
+  return diff({
+    desired: NOTHING_DESIRED,
+    actual,
+    journaled,
+    capabilities: kernel.capabilities,
+    online: kernel.readTopology().online,
+  })
+}

@@ -1,0 +1,41 @@
+/** Asks a running agent over its HTTP address. */
+import { AgentError, messageOf } from '../model/index.ts'
+import type { Config } from '../config/index.ts'
+import { textFlag, type Flags, type Parsed } from './args.ts'
+
+export const ADDRESS_FLAGS: Flags = {
+  address: {
+    type: 'string',
+    short: 'a',
+    value: 'HOST:PORT',
+    help: "The agent's HTTP address. Default: http.host and http.port.",
+  },
+}
+
+const TIMEOUT_MS = 5000
+
+/** What an agent that listens on every address of the node is asked at. */
+const LOOPBACK: Readonly<Partial<Record<string, string>>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
+
+export interface Answer {
+  readonly status: number
+  readonly body: string
+}
+
+/** GETs a path from the agent. Throws E_NO_AGENT when nothing answers there. */
+export async function ask(parsed: Parsed, config: Config, path: string, accept: string): Promise<Answer> {
+  const address = textFlag(parsed, 'address') ?? addressOf(config.http)
+  try {
+    const response = await fetch(`http://${address}${path}`, { headers: { accept }, signal: AbortSignal.timeout(TIMEOUT_MS) })
+    return { status: response.status, body: await response.text() }
+  } catch (thrown) {
+    const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause.message : messageOf(thrown)
+    throw new AgentError('E_NO_AGENT', `no agent answers at ${address}: ${cause}`)
+  }
+}
+
+/** HOST:PORT as a URL wants it, of an agent that listens there. */
+export function addressOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  const reachable = LOOPBACK[host] ?? host
+  return `${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+}

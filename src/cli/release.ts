@@ -1,0 +1,50 @@
+/** The verb `release`: puts back every knob that still holds what the agent wrote, for an agent that is gone. */
+import { lockOwner, release as releaseNode, takeLock } from '../actuate/index.ts'
+import { planRelease } from '../agent.ts'
+import { openNode, openWriting, realNow } from '../compose.ts'
+import { AgentError, EXIT, formatKnobValue, type KnobSetting } from '../model/index.ts'
+import { renderOutcome } from '../record/index.ts'
+import { CONFIG_FLAGS } from './args.ts'
+import { configOf } from './settings.ts'
+import { print, type Verb } from './verb.ts'
+
+export const release: Verb = {
+  usage: 'kube-agent release [--config FILE]',
+  summary: 'Put every knob back to what it was before the agent.',
+  details: `
+Reads the restore journal and writes the original to each knob that still holds what the agent wrote.
+Knobs that somebody else has written since are left alone and named. Refuses while an agent runs:
+stop it first. Exits 1 if a knob could not be restored.`,
+  flags: CONFIG_FLAGS,
+  maxOperands: 0,
+  run: async (parsed) => {
+    const { config } = configOf(parsed)
+    const owner = await lockOwner(config.paths.state)
+    if (owner !== undefined)
+      throw new AgentError('E_LOCKED', `an agent runs on this node (pid ${owner}) and would suppress again`)
+    const node = openNode(config)
+    const unlock = await takeLock(config.paths.state)
+    try {
+      const { journal, actuator } = openWriting(config, node)
+      const { kernel } = node
+      const report = releaseNode(
+        { kernel, journal, actuator, plan: (actual, journaled) => planRelease(kernel, actual, journaled) },
+        realNow().nowMs,
+      )
+      journal.end()
+      for (const { group, kind, value } of report.foreign) {
+        print(
+          `left alone: ${kind} of ${group} holds ${formatKnobValue({ kind, value } as KnobSetting)}, which somebody else wrote`,
+        )
+      }
+      for (const { step, outcome } of report.failed)
+        print(`not restored: ${step.kind} of ${step.group}: ${renderOutcome(outcome)}`)
+      print(
+        `${report.restored} restored, ${report.unchanged} as before already, ${report.vanished} gone with their group, ${report.foreign.length} left alone, ${report.failed.length} failed`,
+      )
+      return report.failed.length === 0 ? EXIT.ok : EXIT.failed
+    } finally {
+      unlock()
+    }
+  },
+}

@@ -1,0 +1,68 @@
+/**
+ * Reloads the configuration of a running agent, on SIGHUP and when the file changes. What the rules read is put in force at once; what
+ * was wired at start waits for the next one and is named. A file with a mistake changes nothing.
+ */
+import { unwatchFile, watchFile } from 'node:fs'
+import type { Agent } from '../agent.ts'
+import { reloadConfig, renderConfig, type Config, type ConfigSources, type LoadedConfig } from '../config/index.ts'
+import type { Recorder } from '../record/index.ts'
+
+/** Polled, not watched: a ConfigMap is a chain of symbolic links that is swapped above the file. */
+const POLL_MS = 2000
+
+/** Blocks that the rules read anew on every tick. */
+const LIVE_BLOCKS = ['classes', 'placement', 'identity', 'limits', 'suppressCpu', 'capacity', 'failSafe'] as const
+/** Settings within them that a sensor took at start. */
+const WIRED: ReadonlySet<string> = new Set(['suppressCpu.windowMs'])
+
+function isLive(key: string): boolean {
+  return !WIRED.has(key) && LIVE_BLOCKS.some((block) => key.startsWith(`${block}.`))
+}
+
+/** The configuration of the start with the live settings of a later one. */
+export function withLiveSettings(atStart: Config, later: Config): Config {
+  const live = Object.fromEntries(LIVE_BLOCKS.map((block) => [block, later[block]])) as Pick<Config, (typeof LIVE_BLOCKS)[number]>
+  return { ...atStart, ...live, suppressCpu: { ...later.suppressCpu, windowMs: atStart.suppressCpu.windowMs } }
+}
+
+export interface FollowedConfig {
+  /** The file's settings as a table, headed by those that wait for the next start. */
+  readonly text: () => string
+  readonly stop: () => void
+}
+
+/** Starts to follow the sources that `first` was loaded from. */
+export function followConfig(
+  first: LoadedConfig,
+  sources: ConfigSources,
+  { agent, recorder }: { readonly agent: Agent; readonly recorder: Recorder },
+): FollowedConfig {
+  let current = first
+  const waiting = new Set<string>()
+  const reload = (): void => {
+    const result = reloadConfig(current, sources)
+    if ('error' in result) {
+      recorder.configReload('rejected', result.error.message)
+      return
+    }
+    if (result.changed.length === 0) return
+    for (const key of result.changed) if (!isLive(key)) waiting.add(key)
+    current = result.loaded
+    agent.reconfigure(withLiveSettings(first.config, result.loaded.config))
+    recorder.configReload('applied', `changed: ${result.changed.join(', ')}${waitingNote(waiting)}`)
+  }
+  process.on('SIGHUP', reload)
+  const { file } = sources
+  if (file !== undefined) watchFile(file, { interval: POLL_MS, persistent: false }, reload)
+  return {
+    text: () => (waiting.size === 0 ? renderConfig(current) : `#${waitingNote(waiting).slice(1)}\n${renderConfig(current)}`),
+    stop: () => {
+      process.off('SIGHUP', reload)
+      if (file !== undefined) unwatchFile(file, reload)
+    },
+  }
+}
+
+function waitingNote(waiting: ReadonlySet<string>): string {
+  return waiting.size === 0 ? '' : `; not in force before the next start: ${[...waiting].join(', ')}`
+}

@@ -1,0 +1,228 @@
+/**
+ * The verb `run`: the daemon. Order of start-up: configuration, node, lock, journal, kubelet socket, then registration and the loop at
+ * once, and everything that can wait after it. On SIGTERM and SIGINT it finishes the step it is in, releases if so configured, and ends.
+ */
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { takeLock } from '../actuate/index.ts'
+import type { Agent, Writing } from '../agent.ts'
+import { composeAgent, openNode, openWriting, realNow } from '../compose.ts'
+import { loadConfig, type Config, type ConfigSources, type LoadedConfig } from '../config/index.ts'
+import { DevicePlugins, kubeletSocketProblem } from '../kubelet/index.ts'
+import { readHostFacts, requireWritable, type OpenedKernel } from '../kernel/index.ts'
+import { Loop } from '../loop.ts'
+import { AgentError, EXIT, messageOf, type ExitCode, type ResourceState } from '../model/index.ts'
+import { createLogger, Recorder, type Logger } from '../record/index.ts'
+import { startHttp } from '../serve/index.ts'
+import { advertisedResources } from './advertised.ts'
+import { CONFIG_FLAGS } from './args.ts'
+import { followConfig } from './reload.ts'
+import { configSources } from './settings.ts'
+import type { Verb } from './verb.ts'
+import { VERSION } from './version.ts'
+
+const SOCKET_POLL_MS = 200
+/** A loop that has not turned for this long is stuck. */
+const LIVE_MS = 10_000
+
+export const run: Verb = {
+  usage: 'kube-agent run [--mode MODE] [--config FILE]',
+  summary: 'Run the agent on this node.',
+  details: `
+Without --mode or a configuration it only observes: it senses and decides, shows what it would do on
+/statusz, and neither writes to a cgroup nor advertises anything. --mode enforce does both.
+
+On SIGTERM or SIGINT it ends within seconds. What it wrote stays in force (onExit: hold), so that a
+restart disturbs no pod; with onExit: release, or later with kube-agent release, every knob goes back.`,
+  flags: {
+    ...CONFIG_FLAGS,
+    mode: { type: 'string', value: 'MODE', help: 'observe (default), plan, or enforce.' },
+  },
+  maxOperands: 0,
+  run: async (parsed) => runAgent(configSources(parsed)),
+}
+
+/** What has to be undone, last first, however the run ends. */
+class Teardown {
+  readonly #steps: (() => void | Promise<void>)[] = []
+
+  add(step: () => void | Promise<void>): void {
+    this.#steps.push(step)
+  }
+
+  async run(logger: Logger): Promise<void> {
+    for (const step of this.#steps.splice(0).reverse()) {
+      try {
+        await step()
+      } catch (thrown) {
+        logger.error({ error: messageOf(thrown) }, 'could not be undone while stopping')
+      }
+    }
+  }
+}
+
+async function runAgent(sources: ConfigSources): Promise<ExitCode> {
+  const loaded = loadConfig(sources)
+  const { config } = loaded
+  const logger = createLogger(config.log.level)
+  const stop = stopSignal()
+  const node = openNode(config)
+  const enforcing = config.mode === 'enforce'
+  if (enforcing) requireWritable(node.kernel.capabilities)
+  if (enforcing && config.kubelet.enabled && (await waitForKubelet(config, stop)) === 'stopped') return EXIT.ok
+  const teardown = new Teardown()
+  try {
+    if (enforcing) teardown.add(await takeLock(config.paths.state))
+    const writing = enforcing ? openWriting(config, node) : undefined
+    if (writing !== undefined) {
+      const { journal } = writing
+      teardown.add(() => journal.end())
+      logger.info({ journal: journal.path, knobs: journal.entries.size, damagedLines: journal.damagedLines }, 'journal opened')
+    }
+    const { agent, loop } = await start(loaded, sources, {
+      logger,
+      node,
+      teardown,
+      ...(writing === undefined ? {} : { writing }),
+    })
+    logger.info({ mode: config.mode, dialect: node.kernel.capabilities.dialect, version: VERSION }, 'agent started')
+    await stop.promise
+    // Before anything else: a tick after the release would suppress again.
+    loop.stop()
+    logger.info({ onExit: config.onExit }, 'stopping')
+    return config.onExit === 'release' ? releaseOnExit(agent, logger) : EXIT.ok
+  } finally {
+    await teardown.run(logger)
+  }
+}
+
+/** A kubelet that restarts has no socket for a moment; a node without a kubelet is a mistake to be told of. */
+async function waitForKubelet(config: Config, stop: StopSignal): Promise<'there' | 'stopped'> {
+  const deadlineMs = realNow().nowMs + config.kubelet.waitMs
+  for (;;) {
+    const problem = await kubeletSocketProblem(config.paths.devicePlugins)
+    if (problem === undefined) return 'there'
+    if (realNow().nowMs >= deadlineMs) throw new AgentError('E_NO_KUBELET', problem)
+    await Promise.race([sleep(SOCKET_POLL_MS), stop.promise])
+    if (stop.asked) return 'stopped'
+  }
+}
+
+interface Parts {
+  readonly logger: Logger
+  readonly node: OpenedKernel
+  readonly teardown: Teardown
+  readonly writing?: Writing
+}
+
+interface Started {
+  readonly agent: Agent
+  readonly loop: Loop
+}
+
+/** Registers, starts the loop and then what can wait. Whatever was started is on the teardown by the time something throws. */
+async function start(loaded: LoadedConfig, sources: ConfigSources, { logger, node, teardown, writing }: Parts): Promise<Started> {
+  const { config } = loaded
+  const began = realNow()
+  const recorder = new Recorder({
+    version: VERSION,
+    nodeName: config.node.name === '' ? hostname() : config.node.name,
+    logger,
+    maxDecisions: config.journal.decisions,
+    startedWallMs: began.wallMs,
+    startedMs: began.nowMs,
+  })
+  const plugins = writing !== undefined && config.kubelet.enabled ? openPlugins(config, logger) : undefined
+  const { agent, pods } = composeAgent({
+    config,
+    mode: config.mode,
+    node,
+    sink: recorder,
+    ...(writing === undefined ? {} : { writing }),
+    ...(plugins === undefined ? {} : { publisher: plugins }),
+  })
+  teardown.add(() => pods.close())
+  if (plugins !== undefined) {
+    teardown.add(() => plugins.stop())
+    await plugins.start()
+    // Once before anybody can ask: readiness has to know from the start that a kubelet is expected.
+    recorder.resources(statesOf(config, plugins))
+    const telling = setInterval(() => recorder.resources(statesOf(config, plugins)), config.loop.calmMs)
+    teardown.add(() => clearInterval(telling))
+  }
+  const loop = new Loop({ agent, sink: recorder, guardMs: config.loop.guardMs, now: realNow })
+  teardown.add(() => loop.stop())
+  pods.onChange(() => loop.wantTick())
+  loop.start()
+  const followed = followConfig(loaded, sources, { agent, recorder })
+  teardown.add(() => followed.stop())
+  if (config.http.enabled) {
+    const liveMaxAgeMs = Math.max(LIVE_MS, config.loop.calmMs * 5)
+    const http = await startHttp({ ...config.http, recorder, configText: followed.text, now: realNow, logger, liveMaxAgeMs })
+    teardown.add(() => http.close())
+    logger.info({ host: config.http.host, port: http.port }, 'serving HTTP')
+  }
+  void readHostFacts().then((facts) => recorder.host(facts))
+  return { agent, loop }
+}
+
+function openPlugins(config: Config, logger: Logger): DevicePlugins {
+  return new DevicePlugins({
+    directory: config.paths.devicePlugins,
+    resources: advertisedResources(config),
+    maxUnits: config.capacity.maxUnits,
+    pushMs: config.kubelet.pushMs,
+    logger,
+    now: () => realNow().nowMs,
+    random: Math.random,
+  })
+}
+
+function statesOf(config: Config, plugins: DevicePlugins): ResourceState[] {
+  const allocated = plugins.allocatedUnits()
+  const advertised = plugins.advertisedUnits()
+  const states = plugins.states()
+  return advertisedResources(config).map(({ resource, fullName }) => {
+    const state = states.find((known) => known.resource === resource)
+    return {
+      resource,
+      fullName,
+      registered: state?.registered ?? false,
+      openStreams: state?.streams ?? 0,
+      advertisedUnits: advertised[resource],
+      allocatedUnits: allocated[resource],
+      ...(state?.lastError === undefined ? {} : { lastError: state.lastError }),
+    }
+  })
+}
+
+function releaseOnExit(agent: Agent, logger: Logger): ExitCode {
+  const report = agent.release(realNow().nowMs)
+  const failed = report?.failed.length ?? 0
+  logger.info({ restored: report?.restored ?? 0, failed, foreign: report?.foreign.length ?? 0 }, 'released')
+  return failed === 0 ? EXIT.ok : EXIT.failed
+}
+
+interface StopSignal {
+  readonly promise: Promise<void>
+  readonly asked: boolean
+}
+
+/** Resolves on the first signal that asks to stop; further ones change nothing. */
+function stopSignal(): StopSignal {
+  let asked = false
+  const promise = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        asked = true
+        resolve()
+      })
+    }
+  })
+  return {
+    promise,
+    get asked() {
+      return asked
+    },
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Wires the rooms into an agent for a real node: the one place that knows them all. Steps are in the order of start-up, and each either
+ * succeeds or throws one AgentError before anything on the node has been written.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { Actuator, RestoreJournal } from './actuate/index.ts'
+import { Agent, type Publisher, type TickSink, type Writing } from './agent.ts'
+import type { Config } from './config/index.ts'
+import { openKernel, requireWritable, type OpenedKernel } from './kernel/index.ts'
+import type { Instant, Mode } from './model/index.ts'
+import { PodDirectory, Sensor } from './sense/index.ts'
+
+/** Both clocks of this machine. */
+export function realNow(): Instant {
+  return { nowMs: performance.now(), wallMs: Date.now() }
+}
+
+/** Opens the node's kernel interfaces as configured. */
+export function openNode(config: Config): OpenedKernel {
+  return openKernel({
+    cgroupPath: config.paths.cgroup,
+    procPath: config.paths.proc,
+    sysPath: config.paths.sys,
+    cgroupRoot: config.node.cgroupRoot,
+    driver: config.node.cgroupDriver,
+  })
+}
+
+/** Opens the restore journal and what writes. Throws E_STATE_DIR, and E_JOURNAL for a journal of a newer version. */
+export function openWriting(config: Config, { kernel }: Pick<OpenedKernel, 'kernel'>): Writing {
+  requireWritable(kernel.capabilities)
+  const journal = new RestoreJournal({
+    stateDirectory: config.paths.state,
+    bootId: readFileSync(join(config.paths.proc, 'sys/kernel/random/boot_id'), 'latin1').trim(),
+    maxBytes: config.journal.maxBytes,
+    groupId: (group) => kernel.groupId(group),
+  })
+  return { journal, actuator: new Actuator(kernel, journal) }
+}
+
+export interface ComposedAgent {
+  readonly agent: Agent
+  readonly pods: PodDirectory
+}
+
+export interface AgentParts {
+  readonly config: Config
+  readonly mode: Mode
+  readonly node: OpenedKernel
+  readonly sink: TickSink
+  readonly writing?: Writing
+  readonly publisher?: Publisher
+}
+
+/** An agent on an opened node, with pods from the configured directory. The caller closes `pods`. */
+export function composeAgent({ config, mode, node, sink, writing, publisher }: AgentParts): ComposedAgent {
+  const pods = new PodDirectory({ ...config.pods, now: () => performance.now() })
+  try {
+    const agent = new Agent({
+      kernel: node.kernel,
+      sensor: new Sensor({ kernel: node.kernel, pods, layout: node.layout, windowMs: config.suppressCpu.windowMs }),
+      config,
+      mode,
+      ...(writing === undefined ? {} : { writing }),
+      ...(publisher === undefined ? {} : { publisher }),
+      sink,
+      stopwatch: () => performance.now(),
+    })
+    return { agent, pods }
+  } catch (thrown) {
+    // Its watch would keep a process alive that has failed to start.
+    pods.close()
+    throw thrown
+  }
+}

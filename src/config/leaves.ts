@@ -1,0 +1,166 @@
+/**
+ * The kinds of value a setting may hold. Each function makes one leaf of the schema: its check, its default and its one-line
+ * description, with the unit and range written from the very numbers that are enforced, so that a generated reference can't lie.
+ * Messages say what was expected and what was found; where it was found is known to load.ts only.
+ */
+import * as v from 'valibot'
+import { CpuSet } from '../cpu/index.ts'
+import { messageOf, permyriad, QOS_CLASSES, type QosClass } from '../model/index.ts'
+
+const MAX_SHOWN = 60
+
+/** A value of unknown type in at most some 60 characters, for messages. */
+export function showValue(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing'
+  if (typeof value === 'string') return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}…` : value)
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  return Array.isArray(value) ? 'a list' : 'a mapping'
+}
+
+/** A key as it is if it could be one, else quoted and cut, so that no key of a file can forge lines of a message. */
+export function showKey(key: string): string {
+  return /^[\w./-]{1,60}$/.test(key) ? key : showValue(key)
+}
+
+interface Mismatch {
+  readonly input: unknown
+}
+
+const expected = (what: string) => (issue: Mismatch) => `expected ${what}, got ${showValue(issue.input)}`
+
+interface Range {
+  readonly min: number
+  readonly max: number
+  /** Stands before the range in the description; empty for plain counts. */
+  readonly unit: string
+}
+
+const whole = ({ min, max, unit }: Range, says: string) => {
+  const message = expected(`an integer from ${min} to ${max}`)
+  return v.pipe(
+    v.number(message),
+    v.integer(message),
+    v.minValue(min, message),
+    v.maxValue(max, message),
+    v.description(`${says} (${unit === '' ? '' : `${unit}, `}${min} to ${max})`),
+  )
+}
+
+/** A whole number of things. */
+export const count = (byDefault: number, min: number, max: number, says: string) =>
+  v.optional(whole({ min, max, unit: '' }, says), byDefault)
+
+/** A time in milliseconds. */
+export const ms = (byDefault: number, min: number, max: number, says: string) =>
+  v.optional(whole({ min, max, unit: 'ms' }, says), byDefault)
+
+/** A size in bytes. */
+export const byteCount = (byDefault: number, min: number, max: number, says: string) =>
+  v.optional(whole({ min, max, unit: 'bytes' }, says), byDefault)
+
+/** A share in hundredths of a percent, from `min` to 10000. */
+export const share = (byDefault: number, min: number, says: string) =>
+  v.optional(v.pipe(whole({ min, max: 10_000, unit: 'permyriad' }, says), v.transform(permyriad)), byDefault)
+
+export const flag = (byDefault: boolean, says: string) =>
+  v.optional(v.pipe(v.boolean(expected('true or false')), v.description(`${says} (true or false)`)), byDefault)
+
+export const choice = <const Name extends string>(names: readonly Name[], byDefault: NoInfer<Name>, says: string) => {
+  const one = names.join(', ')
+  const schema = v.pipe(v.picklist(names, expected(`one of ${one}`)), v.description(`${says} (${one})`))
+  return v.optional(schema, byDefault)
+}
+
+interface TextRule {
+  readonly pattern: RegExp
+  /** What a matching text is, with its article: `an absolute path`. */
+  readonly what: string
+}
+
+/** Kernel and Kubernetes names, by the grammar of each. */
+export const ABSOLUTE_PATH: TextRule = {
+  pattern: /^(?=.{1,4096}$)\/(?:(?!\.{1,2}(?:\/|$))[^/\p{Cc}]+(?:\/(?!$)|$))*$/u,
+  what: 'an absolute path without "." or ".." parts, "//" or a "/" at its end',
+}
+export const NODE_NAME: TextRule = {
+  pattern: /^$|^(?=.{1,253}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/,
+  what: 'the name of a Kubernetes node, or empty',
+}
+export const LABEL_KEY: TextRule = {
+  pattern: /^(?:(?=[^/]{1,253}\/)[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?\/)?(?=[^/]{1,63}$)[A-Za-z0-9](?:[-\w.]*[A-Za-z0-9])?$/,
+  what: 'a Kubernetes label key such as example.com/class',
+}
+// Kubernetes: IsExtendedResourceName (pkg/apis/core/v1/helper) refuses kubernetes.io and adds "requests." for quotas.
+export const RESOURCE_DOMAIN: TextRule = {
+  pattern:
+    /^(?!requests\.)(?!.*kubernetes\.io$)(?=.{1,244}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/,
+  what: 'a DNS domain outside kubernetes.io',
+}
+export const LISTEN_HOST: TextRule = { pattern: /^[0-9A-Za-z.:-]{1,253}$/, what: 'an IP address or host name' }
+
+/** A text of one grammar. YAML makes numbers of some names, so the message tells how to write them. */
+export const text = (byDefault: string, rule: TextRule, says: string) => {
+  const message = (issue: Mismatch) => {
+    const unquoted = typeof issue.input === 'number' || typeof issue.input === 'boolean'
+    return `${expected(rule.what)(issue)}${unquoted ? ' (put it in quotes)' : ''}`
+  }
+  return v.optional(v.pipe(v.string(message), v.regex(rule.pattern, message), v.description(says)), byDefault)
+}
+
+/** Runs a parser that throws on bad text; its message becomes the issue. Numbers are texts that YAML has already read. */
+const parsedText = <Value>(what: string, parse: (text: string) => Value) =>
+  v.pipe(
+    v.union([v.string(), v.number()], expected(what)),
+    v.rawTransform<string | number, Value>(({ dataset, addIssue, NEVER }) => {
+      try {
+        return parse(String(dataset.value))
+      } catch (thrown) {
+        addIssue({ message: messageOf(thrown) })
+        return NEVER
+      }
+    }),
+  )
+
+/** A list of CPUs as the kernel writes it. */
+export const cpuList = (byDefault: string, says: string) =>
+  v.optional(
+    v.pipe(
+      parsedText('a list of CPUs such as 0-3,8', (list) => CpuSet.parse(list)),
+      v.description(`${says} (cpulist, such as 0-3,8; empty for none)`),
+    ),
+    byDefault,
+  )
+
+/** A Kubernetes quantity above zero, in the unit that `parse` gives. */
+export const quantity = <Amount extends number>(byDefault: string, parse: (text: string) => Amount, says: string) => {
+  const what = `a Kubernetes quantity above zero such as ${byDefault}`
+  const positive = v.check<Amount, string>((amount) => amount > 0, `expected ${what}, got 0`)
+  return v.optional(
+    v.pipe(parsedText(what, parse), positive, v.description(`${says} (Kubernetes quantity above zero)`)),
+    byDefault,
+  )
+}
+
+const NAMESPACE = /^(?=.{1,63}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/
+
+const isQosClass = (value: unknown): value is QosClass => QOS_CLASSES.some((qosClass) => qosClass === value)
+
+/**
+ * Namespaces and the class of their pods. Not v.record: it drops the keys `constructor` and `prototype`, which are good names for
+ * namespaces; and the result has no prototype, so that looking up such a name finds nothing.
+ */
+export const namespaceClasses = (says: string) => {
+  const isMapping = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+  const classes = v.rawTransform<Readonly<Record<string, unknown>>, Record<string, QosClass>>(({ dataset, addIssue }) => {
+    const byNamespace: Record<string, QosClass> = Object.create(null)
+    for (const [key, value] of Object.entries(dataset.value)) {
+      const path: [v.ObjectPathItem] = [{ type: 'object', origin: 'value', input: dataset.value, key, value }]
+      if (!NAMESPACE.test(key)) addIssue({ message: `not the name of a namespace: ${showValue(key)}`, path })
+      else if (isQosClass(value)) byNamespace[key] = value
+      else addIssue({ message: expected(`one of ${QOS_CLASSES.join(', ')}`)({ input: value }), path })
+    }
+    return byNamespace
+  })
+  const mapping = v.custom<Readonly<Record<string, unknown>>>(isMapping, expected('a mapping of namespaces to classes'))
+  return v.optional(v.pipe(mapping, classes, v.description(`${says} (mapping; values: ${QOS_CLASSES.join(', ')})`)), {})
+}

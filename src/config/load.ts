@@ -1,0 +1,225 @@
+/**
+ * From a file and flags to a Config: default < file < flag, setting by setting, each remembered with its origin. All or nothing: an
+ * issue anywhere throws one error that lists every issue with its place, because who edits by trial and error on a production
+ * node should need one trial. A reload that fails leaves the last good configuration in force.
+ */
+import * as v from 'valibot'
+import { CpuSet } from '../cpu/index.ts'
+import { AgentError } from '../model/index.ts'
+import { COMBINATIONS } from './combinations.ts'
+import { showKey, showValue } from './leaves.ts'
+import { ConfigSchema } from './schema.ts'
+import { isBlock, settingAt, SETTINGS, unknownKeyMessage } from './settings.ts'
+import { isMapping, parseYaml, type Position, readConfigText, type YamlSource } from './source.ts'
+import type { Config } from './types.ts'
+
+/** One value from outside the file; the flag layer. */
+export interface Override {
+  /** Names a setting: `['loop', 'hotMs']`. */
+  readonly path: readonly string[]
+  readonly value: unknown
+  /** What the user typed, for messages and provenance: `--mode`. */
+  readonly origin: string
+}
+
+export interface ConfigSources {
+  readonly file?: string | undefined
+  /** Content to use instead of reading `file`, which then only names it. */
+  readonly text?: string | undefined
+  /** A later one wins over an earlier one. */
+  readonly overrides?: readonly Override[] | undefined
+}
+
+/** A setting's value in force, and why that one. */
+export interface Setting {
+  /** As it stands in the file, flag or schema; parsed values are in the Config. */
+  readonly value: unknown
+  /** `default`, `FILE:LINE` or the flag. */
+  readonly origin: string
+  /** One line, with unit and range. */
+  readonly description: string
+}
+
+export interface LoadedConfig {
+  readonly config: Config
+  /** Every setting by its dotted key, in the order of the schema. */
+  readonly provenance: ReadonlyMap<string, Setting>
+  /** Files that were read. */
+  readonly files: readonly string[]
+}
+
+export type ReloadResult =
+  | { readonly kept: LoadedConfig; readonly error: AgentError }
+  /** `changed` names the settings whose value is another than before, by dotted key. */
+  | { readonly loaded: LoadedConfig; readonly changed: readonly string[] }
+
+/**
+ * Loads a configuration; no sources at all give the defaults. Throws AgentError: E_CONFIG_READ for a file that can't be read or is
+ * over 1 MiB, E_CONFIG with one line per issue for anything wrong with the content.
+ */
+export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
+  const { file, text, overrides = [] } = sources
+  const yaml = parseYaml(text ?? (file === undefined ? '' : readConfigText(file)))
+  const layers: Layers = { name: file ?? 'config', yaml, given: new Map(), issues: [] }
+  takeFile(layers)
+  for (const override of overrides) takeOverride(layers, override)
+  const config = validate(layers)
+  return { config, provenance: provenanceOf(layers), files: file === undefined ? [] : [file] }
+}
+
+/** Loads anew; on any error the previous configuration stays in force and the error says why. Throws bugs only. */
+export function reloadConfig(previous: LoadedConfig, sources: ConfigSources): ReloadResult {
+  try {
+    const loaded = loadConfig(sources)
+    const textOf = (setting: Setting | undefined) => JSON.stringify(setting?.value)
+    const changed = [...loaded.provenance.keys()].filter(
+      (key) => textOf(loaded.provenance.get(key)) !== textOf(previous.provenance.get(key)),
+    )
+    return { loaded, changed }
+  } catch (thrown) {
+    if (thrown instanceof AgentError) return { kept: previous, error: thrown }
+    throw thrown
+  }
+}
+
+/** A value that some layer gave. */
+interface Given {
+  readonly value: unknown
+  /** Absent when the file gave it. */
+  readonly flag?: string
+}
+
+interface Issue {
+  /** `FILE:LINE:COLUMN`, the file alone, or the flag. */
+  readonly place: string
+  readonly position?: Position | undefined
+  readonly message: string
+}
+
+/** The layers while they are laid one over the other. */
+interface Layers {
+  readonly name: string
+  readonly yaml: YamlSource
+  /** By dotted key; what no layer gave is absent. */
+  readonly given: Map<string, Given>
+  readonly issues: Issue[]
+}
+
+/** More than this nobody reads; a file that is no configuration at all may have one for every line. */
+const MAX_ISSUES = 100
+
+function takeFile(layers: Layers): void {
+  for (const { position, message } of layers.yaml.problems) addFileIssue(layers, position, message)
+  const { root } = layers.yaml
+  if (root === undefined) throw configError(layers)
+  for (const [name, value] of Object.entries(root)) {
+    if (!isBlock(name)) takeValue(layers, [name], value)
+    else if (isMapping(value)) for (const [key, below] of Object.entries(value)) takeValue(layers, [name, key], below)
+    else if (value !== null) {
+      addIssueAt(layers, { path: [name], of: 'value' }, `${name}: expected a mapping of settings, got ${showValue(value)}`)
+    }
+  }
+}
+
+function takeValue(layers: Layers, path: readonly [string, string?], value: unknown): void {
+  const names = path.filter((name) => name !== undefined)
+  const setting = settingAt(names)
+  if (setting === undefined) {
+    const [block, name] = names.length === 1 ? ['', path[0]] : path
+    const message = `${names.map(showKey).join('.')}: ${unknownKeyMessage(block, name ?? '')}`
+    addIssueAt(layers, { path: names, of: 'key' }, message)
+  } else if (value !== null || !setting.isMapping) layers.given.set(setting.key, { value })
+}
+
+function takeOverride({ given, issues }: Layers, { path, value, origin }: Override): void {
+  const [block = '', name] = path
+  const setting = path.length > 2 ? undefined : settingAt(path)
+  if (setting !== undefined) given.set(setting.key, { value, flag: origin })
+  else {
+    const message = name === undefined ? unknownKeyMessage('', block) : unknownKeyMessage(block, name)
+    issues.push({ place: origin, message: `${path.map(showKey).join('.')}: ${message}` })
+  }
+}
+
+function validate(layers: Layers): Config {
+  const { given, issues } = layers
+  const result = v.safeParse(ConfigSchema, inputOf(given), { abortPipeEarly: true })
+  const invalid = new Set<string>()
+  for (const issue of result.issues ?? []) {
+    const path = (issue.path ?? []).map(({ key }) => String(key))
+    const key = settingAt(path)?.key ?? ''
+    invalid.add(key)
+    addSettingIssue(layers, key, path, `${path.map(showKey).join('.')}: ${issue.message}`)
+  }
+  // Settings that are valid by themselves are judged together even when others are not, so that no issue waits for the next try.
+  const valid = new Map([...given].filter(([key]) => !invalid.has(key)))
+  const config = v.parse(ConfigSchema, inputOf(valid))
+  for (const { keys, problem } of COMBINATIONS) {
+    const message = keys.some((key) => invalid.has(key)) ? undefined : problem(config)
+    if (message === undefined) continue
+    const culprit = keys.find((key) => given.has(key)) ?? keys[0]
+    addSettingIssue(layers, culprit, culprit.split('.'), `${keys[0]}: ${message}`)
+  }
+  if (issues.length > 0) throw configError(layers)
+  return deepFreeze(config)
+}
+
+/** The mapping that a file with just these values would hold. */
+function inputOf(given: ReadonlyMap<string, Given>): Readonly<Record<string, unknown>> {
+  const input: Record<string, unknown> = {}
+  for (const { key, path } of SETTINGS) {
+    const setting = given.get(key)
+    const [block = '', name] = path
+    if (setting === undefined) continue
+    if (name === undefined) input[block] = setting.value
+    else input[block] = { ...(input[block] as Record<string, unknown> | undefined), [name]: setting.value }
+  }
+  return input
+}
+
+function provenanceOf({ given, name, yaml }: Layers): ReadonlyMap<string, Setting> {
+  return new Map(
+    SETTINGS.map(({ key, path, byDefault, description }) => {
+      const setting = given.get(key)
+      if (setting === undefined) return [key, { value: byDefault, origin: 'default', description }]
+      const origin = setting.flag ?? `${name}:${yaml.positionOf(path, 'key')?.line ?? 1}`
+      return [key, { value: setting.value, origin, description }]
+    }),
+  )
+}
+
+function addSettingIssue(layers: Layers, key: string, path: readonly string[], message: string): void {
+  const flag = layers.given.get(key)?.flag
+  if (flag === undefined) addIssueAt(layers, { path, of: 'value' }, message)
+  else layers.issues.push({ place: flag, message })
+}
+
+function addIssueAt(
+  layers: Layers,
+  at: { readonly path: readonly string[]; readonly of: 'key' | 'value' },
+  message: string,
+): void {
+  // Each look-up walks the file; beyond the limit nobody sees the answer.
+  const position = layers.issues.length < MAX_ISSUES ? layers.yaml.positionOf(at.path, at.of) : undefined
+  addFileIssue(layers, position, message)
+}
+
+function addFileIssue({ issues, name }: Layers, position: Position | undefined, message: string): void {
+  issues.push({ place: position === undefined ? name : `${name}:${position.line}:${position.column}`, position, message })
+}
+
+function configError({ issues }: Layers): AgentError {
+  // Reading order: the file from top to bottom, then what has no position, such as flags.
+  const line = ({ position }: Issue) => position?.line ?? Infinity
+  const ordered = issues.toSorted((left, right) =>
+    line(left) === line(right) ? (left.position?.column ?? 0) - (right.position?.column ?? 0) : line(left) - line(right),
+  )
+  const lines = ordered.slice(0, MAX_ISSUES).map(({ place, message }) => `${place}: ${message}`)
+  if (issues.length > MAX_ISSUES) lines.push(`and ${issues.length - MAX_ISSUES} more`)
+  return new AgentError('E_CONFIG', lines.join('\n'))
+}
+
+function deepFreeze<Value extends object>(value: Value): Value {
+  for (const inner of Object.values(value) as unknown[]) if (isMapping(inner) && !(inner instanceof CpuSet)) deepFreeze(inner)
+  return Object.freeze(value)
+}

@@ -1,0 +1,146 @@
+/**
+ * The one schema of the configuration: every block, key, range, default and description. All else in this room (loading, layers,
+ * suggestions, `config show`) is derived from it, so a new setting is one line here. Each default is safe on a production node:
+ * the agent observes until it is told otherwise. What may not be combined stands in combinations.ts.
+ */
+import * as v from 'valibot'
+import { parseCpuQuantity, parseMemoryQuantity } from '../model/index.ts'
+import * as leaf from './leaves.ts'
+
+const HOUR_MS = 3_600_000
+const MINUTE_MS = 60_000
+
+/** A block may be left out; its settings then have their defaults. */
+const block = <Entries extends v.ObjectEntries>(entries: Entries) =>
+  v.optional(v.strictObject(entries), {} as v.InferInput<v.StrictObjectSchema<Entries, undefined>>)
+
+const node = block({
+  name: leaf.text('', leaf.NODE_NAME, 'Name of this node in Kubernetes; empty for the host name'),
+  cgroupRoot: leaf.text('/', leaf.ABSOLUTE_PATH, 'Cgroup below which the kubelet keeps its pods: its --cgroup-root'),
+  cgroupDriver: leaf.choice(['auto', 'cgroupfs', 'systemd'], 'auto', 'How the kubelet names cgroups: its --cgroup-driver'),
+})
+
+const paths = block({
+  proc: leaf.text('/proc', leaf.ABSOLUTE_PATH, 'Where the procfs of the host is mounted'),
+  sys: leaf.text('/sys', leaf.ABSOLUTE_PATH, 'Where the sysfs of the host is mounted'),
+  cgroup: leaf.text('/sys/fs/cgroup', leaf.ABSOLUTE_PATH, 'Where the cgroup tree of the host is mounted'),
+  devicePlugins: leaf.text('/var/lib/kubelet/device-plugins', leaf.ABSOLUTE_PATH, 'Directory of kubelet.sock for device plugins'),
+  state: leaf.text('/var/lib/kube-agent', leaf.ABSOLUTE_PATH, 'Directory for the restore journal and the lock'),
+})
+
+const loop = block({
+  guardMs: leaf.ms(25, 5, 1000, 'Pause between guard beats, which only look whether the node leaves its calm'),
+  hotMs: leaf.ms(50, 10, 1000, 'Pause between ticks while the node is hot'),
+  calmMs: leaf.ms(1000, 100, 60_000, 'Pause between ticks while the node is calm'),
+})
+
+const pods = block({
+  directory: leaf.text(
+    '/var/lib/kube-agent/pods',
+    leaf.ABSOLUTE_PATH,
+    'Directory of pod manifests to read the pods of this node from',
+  ),
+  rescanMs: leaf.ms(5000, 100, 10 * MINUTE_MS, 'Longest time between two looks at the directory, whatever its watch tells'),
+  maxPods: leaf.count(1000, 1, 10_000, 'Pods that are managed; those beyond are left alone and reported'),
+})
+
+const classes = block({
+  label: leaf.text('kube-agent.io/qos-class', leaf.LABEL_KEY, 'Label of a pod that names its class'),
+  namespaces: leaf.namespaceClasses('Class of the pods of a namespace that neither label nor resources classify'),
+  besteffort: leaf.choice(['UNTAGGED', 'BE'], 'UNTAGGED', 'Class of a kubelet-BestEffort pod that nothing else classifies'),
+})
+
+const resources = v.optional(
+  v.pipe(
+    v.strictObject({
+      domain: leaf.text('kube-agent.io', leaf.RESOURCE_DOMAIN, 'Domain of the extended resources, as in kube-agent.io/be-cpu'),
+      cpuUnit: leaf.quantity('100m', parseCpuQuantity, 'CPU behind one unit of be-cpu and ot-cpu'),
+      memoryUnit: leaf.quantity('512Mi', parseMemoryQuantity, 'Memory behind one unit of be-memory and ot-memory'),
+    }),
+    v.transform(({ domain, cpuUnit, memoryUnit }) => ({ domain, cpuUnitMilli: cpuUnit, memoryUnitBytes: memoryUnit })),
+  ),
+  {},
+)
+
+const placement = block({
+  enabled: leaf.flag(true, 'Place classes on CPUs with cpusets'),
+  reservedCpus: leaf.cpuList('', 'CPUs that no offline pod ever gets'),
+  dedicatedCpus: leaf.cpuList('', 'CPUs for offline pods only'),
+  lsSharePermyriad: leaf.share(10_000, 1, 'Share of the online pool that offline pods may run on'),
+})
+
+const suppressCpu = block({
+  enabled: leaf.flag(true, 'Hold the CPU use of the node below the watermark by squeezing offline pods'),
+  watermarkPermyriad: leaf.share(6500, 100, 'CPU use that offline pods may fill the node up to; of its capacity'),
+  lowWatermarkPermyriad: leaf.share(5500, 1, 'CPU use above which the node counts as hot; of its capacity'),
+  marginPermyriad: leaf.share(250, 0, 'Room kept free below the watermark; of the capacity of the node'),
+  floorPermyriad: leaf.share(200, 1, 'What BE and OT together keep, however hot the node; of its capacity'),
+  otFloorPermyriad: leaf.share(100, 1, 'What OT keeps of floorPermyriad; of the capacity of the node'),
+  growthPermyriad: leaf.share(1000, 1, 'Fastest growth of the offline allowance per second; of the capacity of the node'),
+  deadBandPermyriad: leaf.share(100, 0, 'Growth of the allowance that is too small to write; of the capacity of the node'),
+  dwellMs: leaf.ms(1000, 100, 10 * MINUTE_MS, 'How long online use must have been lower before the allowance grows'),
+  windowMs: leaf.ms(100, 10, 10_000, 'Time over which CPU use is averaged'),
+  beHeadroomPermyriad: leaf.share(
+    500,
+    0,
+    'Allowance kept for BE above its present use before OT gets any; of the capacity of the node',
+  ),
+  staleMs: leaf.ms(5000, 100, 10 * MINUTE_MS, 'Age of a reading beyond which the rule abstains'),
+})
+
+const capacity = block({
+  enabled: leaf.flag(true, 'Work out what to advertise'),
+  reclaimCpuPermyriad: leaf.share(6500, 0, 'CPU of the node that online use and offers may reach together; of its capacity'),
+  reclaimMemoryPermyriad: leaf.share(
+    6500,
+    0,
+    'Memory of the node that online use and offers may reach together; of its capacity',
+  ),
+  otRatioPermyriad: leaf.share(8000, 0, 'Part of what BE holds and does not use that is offered as OT'),
+  peakWindowMs: leaf.ms(60_000, 1000, HOUR_MS, 'Time over which the peak of online use is taken'),
+  warmupMs: leaf.ms(30_000, 0, HOUR_MS, 'Time after the start in which offers do not grow'),
+  growPermyriad: leaf.share(500, 0, 'Growth of an offer that is too small to advertise; of the present offer'),
+  maxUnits: leaf.count(2048, 1, 10_000, 'Most units of one resource; the kubelet keeps one device for each'),
+})
+
+const kubelet = block({
+  enabled: leaf.flag(true, 'Advertise offers to the kubelet as device plugins'),
+  waitMs: leaf.ms(5000, 0, 10 * MINUTE_MS, 'How long the start waits for kubelet.sock to appear'),
+  pushMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Shortest time between two changes of what is advertised'),
+})
+
+const http = block({
+  enabled: leaf.flag(true, 'Serve metrics, health and the status page'),
+  host: leaf.text('127.0.0.1', leaf.LISTEN_HOST, 'Address to listen on'),
+  port: leaf.count(9465, 0, 65_535, 'TCP port to listen on; 0 takes any free one'),
+})
+
+export const ConfigSchema = v.strictObject({
+  mode: leaf.choice(['observe', 'plan', 'enforce'], 'observe', 'How far to go: look, also print what would change, or change it'),
+  onExit: leaf.choice(
+    ['hold', 'release'],
+    'hold',
+    'What a clean exit does with the values written: leave them or put the originals back',
+  ),
+  node,
+  paths,
+  loop,
+  pods,
+  classes,
+  resources,
+  placement,
+  identity: block({ enabled: leaf.flag(true, 'Give each class its scheduling identity: weight and idle') }),
+  limits: block({ enabled: leaf.flag(true, 'Limit offline pods to the CPU and memory they asked for') }),
+  suppressCpu,
+  capacity,
+  kubelet,
+  http,
+  log: block({
+    level: leaf.choice(['trace', 'debug', 'info', 'warn', 'error'], 'info', 'Least serious messages that are logged'),
+  }),
+  failSafe: block({ afterTicks: leaf.count(5, 1, 1000, 'Failing ticks in a row after which the node is released') }),
+  journal: block({
+    maxBytes: leaf.byteCount(1_048_576, 4096, 1_073_741_824, 'Size at which the restore journal is compacted'),
+    decisions: leaf.count(512, 1, 10_000, 'Decisions kept in memory for /journal and explain'),
+  }),
+})

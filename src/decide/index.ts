@@ -1,0 +1,62 @@
+/**
+ * The pure middle: a snapshot and the memory of the last tick become one desired state with reasons. No clock, no IO, no randomness:
+ * the same arguments give the same answer, which is what replay, explain and the property tests stand on. Invariants: SPEC.md.
+ */
+import type { Config } from '../config/types.ts'
+import type { Abstention, ClassifiedPod, Decision, NodeSnapshot } from '../model/index.ts'
+import { isOffline } from '../model/index.ts'
+import { capacity, type CapacityMemory } from './capacity.ts'
+import { classify } from './classify.ts'
+import { identityClaims } from './identity.ts'
+import { limitsClaims } from './limits.ts'
+import { merge } from './merge.ts'
+import { placementClaims, rememberPlacement, type PlacementMemory } from './placement.ts'
+import { suppressCpu, type SuppressMemory } from './suppress-cpu.ts'
+
+/** What the rules carry from one tick to the next. Plain immutable data; an agent that restarts begins with EMPTY_MEMORY. */
+export interface Memory {
+  readonly suppress: SuppressMemory
+  readonly capacity: CapacityMemory
+  readonly placement?: PlacementMemory
+}
+
+export const EMPTY_MEMORY: Memory = { suppress: {}, capacity: {} }
+
+export interface Decided {
+  readonly decision: Decision
+  readonly memory: Memory
+}
+
+/** Decides one tick. Throws only E_BUG, when a rule breaks an invariant. */
+export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): Decided {
+  const abstentions: Abstention[] = []
+  const pods = snapshot.pods.pods.map((reading) => classify(reading, config))
+  const placed = rememberPlacement(snapshot, memory.placement, config)
+  const placement = placed.state
+  const suppressed = suppressCpu(snapshot, pods, { placement, memory: memory.suppress, abstentions }, config)
+  const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions }, config)
+  const desired = merge([
+    ...placementClaims(snapshot, pods, placement, config),
+    ...identityClaims(snapshot, pods, config),
+    ...limitsClaims(snapshot, pods, config, abstentions),
+    ...suppressed.claims,
+  ])
+  return {
+    decision: {
+      desired,
+      pods,
+      offers: offered.offers,
+      placement,
+      ...(suppressed.state === undefined ? {} : { suppression: suppressed.state }),
+      abstentions,
+      complete: isComplete(snapshot, pods, suppressed.state !== undefined || !config.suppressCpu.enabled),
+    },
+    memory: { suppress: suppressed.memory, capacity: offered.memory, placement: placed },
+  }
+}
+
+/** Whether what no rule wants may be put back: not before the pods were read, suppression has decided, and every offline pod is measured. */
+function isComplete(snapshot: NodeSnapshot, pods: readonly ClassifiedPod[], suppressionDecided: boolean): boolean {
+  const measured = pods.every((pod) => !isOffline(pod.qosClass) || !pod.reading.present || pod.reading.use !== undefined)
+  return snapshot.pods.everRead && suppressionDecided && measured
+}

@@ -1,0 +1,61 @@
+/**
+ * Many claims on one knob become one desired value. The table of rules is total over the kinds of knobs: a new kind without a merge
+ * rule does not compile.
+ */
+import type { Claim, KnobKind, KnobValues, Resolved, RuleName } from '../model/index.ts'
+import { assertInvariant, KnobTable, quotaMilliCpu, RULES } from '../model/index.ts'
+import { CpuSet } from '../cpu/index.ts'
+
+/** Negative when `a` wins over `b`; 0 leaves it to the precedence of the rules. */
+type Prefer<Kind extends KnobKind> = (a: KnobValues[Kind], b: KnobValues[Kind]) => number
+
+const noLimit = (limit: number | null): number => limit ?? Infinity
+const least = (a: number | null, b: number | null): number => difference(noLimit(a), noLimit(b))
+const most = (a: number | null, b: number | null): number => difference(noLimit(b), noLimit(a))
+const byRule = (): number => 0
+
+function difference(a: number, b: number): number {
+  return a === b ? 0 : a < b ? -1 : 1
+}
+
+const MERGE: { readonly [Kind in KnobKind]: Prefer<Kind> } = {
+  // The narrower set wins; sets of equal size are left to the precedence of the rules.
+  cpuset: (a, b) => difference(a.size, b.size),
+  quota: (a, b) => difference(quotaMilliCpu(a), quotaMilliCpu(b)),
+  burst: least,
+  memoryMax: least,
+  memoryHigh: least,
+  memoryMin: most,
+  memoryLow: most,
+  weight: byRule,
+  idle: byRule,
+  freeze: (a, b) => difference(b, a),
+}
+
+function preference(a: Claim, b: Claim): number {
+  assertInvariant(a.kind === b.kind, `claims of two kinds on one knob: ${a.kind} and ${b.kind}`)
+  const prefer = MERGE[a.kind] as (x: Claim['value'], y: Claim['value']) => number
+  const byValue = prefer(a.value, b.value)
+  return byValue === 0 ? precedence(a.rule) - precedence(b.rule) : byValue
+}
+
+function precedence(rule: RuleName): number {
+  return RULES.indexOf(rule)
+}
+
+/** Resolves claims: one desired value per knob, with its winner and the losers. Throws E_BUG on an empty cpuset (I3). */
+export function merge(claims: readonly Claim[]): KnobTable<Resolved> {
+  const desired = new KnobTable<Resolved>()
+  for (const claim of claims) {
+    if (claim.value instanceof CpuSet)
+      assertInvariant(!claim.value.isEmpty, `rule ${claim.rule} claims an empty cpuset on ${claim.group}`)
+    const held = desired.get(claim.group, claim.kind)
+    if (held === undefined) {
+      desired.set(claim.group, claim.kind, { setting: claim, winner: claim, losers: [] })
+      continue
+    }
+    const [winner, loser] = preference(claim, held.winner) < 0 ? [claim, held.winner] : [held.winner, claim]
+    desired.set(claim.group, claim.kind, { setting: winner, winner, losers: [...held.losers, loser] })
+  }
+  return desired
+}

@@ -1,0 +1,36 @@
+/**
+ * The highest value over a sliding window, as an immutable value: the memory of a pure rule. Time is cut into buckets, so that the
+ * window is exact to one bucket and costs the same however often it is fed.
+ */
+export interface PeakWindow {
+  /** Number of the newest bucket: time divided by the bucket's length. */
+  readonly newest: number
+  /** Maximum per bucket, newest first. */
+  readonly maxima: readonly number[]
+}
+
+const BUCKETS = 10
+
+/** A new window with `value` at `nowMs` in it; what is older than `windowMs` plus one bucket is gone. */
+export function addPeak(window: PeakWindow | undefined, value: number, nowMs: number, windowMs: number): PeakWindow {
+  const bucket = Math.floor(nowMs / (windowMs / BUCKETS))
+  if (window === undefined) return { newest: bucket, maxima: [value] }
+  const gone = Math.max(0, bucket - window.newest)
+  if (gone === 0) {
+    const [first = value, ...rest] = window.maxima
+    return { newest: window.newest, maxima: [Math.max(first, value), ...rest] }
+  }
+  if (gone > BUCKETS) return { newest: bucket, maxima: [value] }
+  const blanks = Array.from({ length: gone - 1 }, () => -Infinity)
+  return { newest: bucket, maxima: [value, ...blanks, ...window.maxima].slice(0, BUCKETS + 1) }
+}
+
+/** The highest value in the window; 0 for an empty one. */
+export function peakOf(window: PeakWindow | undefined): number {
+  return window === undefined ? 0 : Math.max(...window.maxima)
+}
+
+/** A reading that a rule may calculate with: undefined for what is no amount, 0 for a counter that ran backwards. */
+export function reasonable(amount: number | undefined): number | undefined {
+  return amount === undefined || !Number.isFinite(amount) ? undefined : Math.max(0, amount)
+}

@@ -1,0 +1,69 @@
+/**
+ * The asymmetric regulator behind suppression: down at once and all the way, up in steps with a dwell time between them and a dead band
+ * below them. Pure: the level it was at comes in, the level it goes to comes out.
+ */
+import type { Config } from '../config/types.ts'
+import type { AllowanceBound } from '../model/index.ts'
+
+/** An amount in milli-CPU that grows in steps, and when it changed last. */
+export interface Level {
+  readonly milli: number
+  readonly changedMs: number
+}
+
+/** Where the level should go, and what set that mark. */
+export interface Target {
+  readonly milli: number
+  readonly bound: AllowanceBound
+}
+
+interface Regulated {
+  readonly level: Level
+  readonly bound: AllowanceBound
+}
+
+interface Clock {
+  readonly nowMs: number
+  readonly capacityMilli: number
+}
+
+/** The level held between two bounds, keeping the time of its last change. */
+export function within(level: Level | undefined, leastMilli: number, mostMilli: number): Level | undefined {
+  return level === undefined ? undefined : { ...level, milli: Math.min(mostMilli, Math.max(leastMilli, level.milli)) }
+}
+
+/**
+ * The next level: a shrink goes to the target in one step (I6); growth is at most growthPermyriad of the capacity a second, one step in
+ * dwellMs (I7), and none within the dead band unless the target is a bound.
+ */
+export function regulate(
+  target: Target,
+  previous: Level | undefined,
+  { nowMs, capacityMilli }: Clock,
+  config: Config,
+): Regulated {
+  const { deadBandPermyriad, dwellMs, growthPermyriad } = config.suppressCpu
+  const at = (milli: number, bound: AllowanceBound): Regulated => ({ level: { milli, changedMs: nowMs }, bound })
+  if (previous === undefined) return at(target.milli, target.bound)
+  const deadBandMilli = (capacityMilli * deadBandPermyriad) / 10_000
+  const missingMilli = target.milli - previous.milli
+  if (missingMilli === 0) return { level: previous, bound: target.bound }
+  if (missingMilli < 0) return at(target.milli, target.bound)
+  if (missingMilli <= deadBandMilli && target.bound === 'watermark') return { level: previous, bound: 'deadBand' }
+  if (nowMs - previous.changedMs < dwellMs) return { level: previous, bound: 'dwell' }
+  const stepMilli = Math.max(1, Math.floor((capacityMilli * growthPermyriad * dwellMs) / 1000 / 10_000))
+  const grown = previous.milli + stepMilli
+  return grown < target.milli ? at(grown, 'growth') : at(target.milli, target.bound)
+}
+
+/** Without readings the level never grows; silent past staleMs it sinks to the floor, the safe minimum (I9). */
+export function holdOrSink(
+  previous: Level | undefined,
+  { floorMilli, silentMs }: { readonly floorMilli: number; readonly silentMs: number },
+  { nowMs }: Clock,
+  config: Config,
+): Regulated {
+  const held = previous ?? { milli: floorMilli, changedMs: nowMs }
+  if (silentMs <= config.suppressCpu.staleMs || held.milli <= floorMilli) return { level: held, bound: 'stale' }
+  return { level: { milli: floorMilli, changedMs: nowMs }, bound: 'stale' }
+}

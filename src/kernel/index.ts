@@ -1,0 +1,5 @@
+/** The only room that touches procfs, sysfs and cgroupfs. */
+export { openKernel, requireWritable, type OpenedKernel } from './open.ts'
+export { GroupSandbox, removeStaleSandboxes } from './sandbox.ts'
+export { KubeletGroups } from './kubelet-groups.ts'
+export { readHostFacts } from './host-facts.ts'

@@ -1,0 +1,74 @@
+/**
+ * Brings up the kernel port for a node: finds the cgroup trees, the driver and the kubelet's groups, probes the knobs. Each thing
+ * that is missing is one clear error, and nothing has been written by then.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Capabilities, GroupLayout } from '../model/index.ts'
+import { AgentError, podsRoot, qosRoot } from '../model/index.ts'
+import { LinuxKernel } from './linux-kernel.ts'
+import { detectDriver, detectMounts } from './mounts.ts'
+import { probeCapabilities } from './probe.ts'
+
+export interface KernelSettings {
+  readonly cgroupPath: string
+  readonly procPath: string
+  readonly sysPath: string
+  readonly cgroupRoot: string
+  readonly driver: 'auto' | 'cgroupfs' | 'systemd'
+}
+
+export interface OpenedKernel {
+  readonly kernel: LinuxKernel
+  readonly layout: GroupLayout
+}
+
+/** Descriptors left for sockets, logs and the rest. */
+const SPARE_DESCRIPTORS = 512
+const DEFAULT_NOFILE = 1024
+
+/**
+ * Opens the node's kernel interfaces. Throws E_NO_CGROUPS without a cgroup tree and E_NO_PODS_ROOT where the kubelet has made no
+ * group for pods yet.
+ */
+export function openKernel(settings: KernelSettings): OpenedKernel {
+  const mounts = detectMounts(settings.cgroupPath)
+  const driver = settings.driver === 'auto' ? detectDriver(mounts, settings.cgroupRoot) : settings.driver
+  const layout: GroupLayout = { root: settings.cgroupRoot, driver: driver ?? 'cgroupfs' }
+  const offlineRoot = qosRoot(layout, 'BestEffort')
+  const capabilities = probeCapabilities(mounts, layout.driver, offlineRoot)
+  const kernel = new LinuxKernel({
+    mounts,
+    capabilities,
+    paths: { proc: settings.procPath, sys: settings.sysPath },
+    maxHeldFiles: heldFilesBound(openFilesLimit()),
+  })
+  if (!kernel.exists(offlineRoot)) {
+    throw new AgentError(
+      'E_NO_PODS_ROOT',
+      `no group for best-effort pods at ${join(settings.cgroupPath, offlineRoot)} (looked for ${podsRoot(layout)}, cgroup ${mounts.dialect})`,
+    )
+  }
+  return { kernel, layout }
+}
+
+/** Throws E_CGROUP_ACCESS unless the knobs that every rule needs can be written. */
+export function requireWritable(capabilities: Capabilities): void {
+  const quota = capabilities.knobs.quota
+  if (!quota.usable) throw new AgentError('E_CGROUP_ACCESS', `cannot enforce: ${quota.reason}`)
+}
+
+/** How many descriptors may be held under a limit of open files; none under a low one, where every file is opened for its read. */
+export function heldFilesBound(limit: number): number {
+  return Math.max(0, limit - SPARE_DESCRIPTORS)
+}
+
+/** Kernel: RLIMIT_NOFILE, the soft limit, from the process's own limits file. */
+function openFilesLimit(): number {
+  try {
+    const line = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))
+    return Number(line?.[1] ?? DEFAULT_NOFILE)
+  } catch {
+    return DEFAULT_NOFILE
+  }
+}

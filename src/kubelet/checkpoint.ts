@@ -1,0 +1,47 @@
+/**
+ * What the kubelet had handed out before this process started, from its own checkpoint in the device-plugin directory. Without
+ * it, a restarted agent might leave an ID that a pod still holds out of its first list. Read once, never written, and never
+ * relied on: what is missing or reads differently counts as nothing. Source:
+ * kubernetes pkg/kubelet/cm/devicemanager/checkpoint/checkpoint.go, 1.36.
+ */
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+
+const CHECKPOINT = 'kubelet_internal_checkpoint'
+/** 8192 devices in all come to about 1 MiB. */
+const MAX_BYTES = 16 * 1024 * 1024
+
+/** Device IDs held by pods, by full resource name. Empty when there is no checkpoint or it can't be understood. */
+export async function readAllocatedIds(directory: string): Promise<ReadonlyMap<string, readonly string[]>> {
+  const idsByResource = new Map<string, string[]>()
+  try {
+    const entries = field(field(JSON.parse(await readBounded(join(directory, CHECKPOINT))), 'Data'), 'PodDeviceEntries')
+    if (!Array.isArray(entries)) return idsByResource
+    for (const entry of entries as unknown[]) {
+      const resource = field(entry, 'ResourceName')
+      const idsByNuma = field(entry, 'DeviceIDs')
+      if (typeof resource !== 'string' || typeof idsByNuma !== 'object' || idsByNuma === null) continue
+      const ids = Object.values(idsByNuma)
+        .flat()
+        .filter((id) => typeof id === 'string')
+      idsByResource.set(resource, [...(idsByResource.get(resource) ?? []), ...ids])
+    }
+  } catch {
+    // No checkpoint, or not one we can read: a fresh node, or another kubelet's format.
+  }
+  return idsByResource
+}
+
+async function readBounded(path: string): Promise<string> {
+  const file = await open(path)
+  try {
+    const { size } = await file.stat()
+    return size > MAX_BYTES ? '' : await file.readFile('utf8')
+  } finally {
+    await file.close()
+  }
+}
+
+function field(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>)[key] : undefined
+}

@@ -1,0 +1,203 @@
+/**
+ * Keeps one resource registered with the kubelet, one incarnation of its server after the other. A loop rather than a set of
+ * callbacks, so that there is never more than one incarnation, and every way of losing one takes the same path:
+ *
+ *     wait for kubelet.sock ─▶ listen ─▶ Register ─▶ hold ─▶ close, wait for the streams to end ─▶ back off ─▶ again
+ *
+ * Held until: kubelet.sock was made anew, our own socket is gone, or no ListAndWatch stream was open for a while.
+ * Source: kubernetes pkg/kubelet/cm/devicemanager/plugin/v1beta1 (server.go, client.go, handler.go), 1.36.
+ */
+import { join } from 'node:path'
+import { messageOf, type OfflineResource } from '../model/index.ts'
+import { PluginServer, type PluginServerOptions } from './plugin-server.ts'
+import { fileIdentity } from './socket-watch.ts'
+import { API_VERSION, callUnary, dial, KUBELET_SOCKET, REGISTRATION, UNLIMITED } from './wire.ts'
+
+/** The kubelet opens the stream right after its answer; one that has not by now never will. */
+const STREAM_GRACE_MS = 5_000
+/** The kubelet may take 10 s to dial back before it answers. */
+const REGISTER_DEADLINE_MS = 15_000
+/** An incarnation that lasted this long with a stream was a good one: the next comes without back-off. */
+const STABLE_MS = 10_000
+/** Kubelets up to 1.36 drop the new client if they notice the end of the old stream after its Register. */
+const SETTLE_MS = 100
+const BACKOFF_FIRST_MS = 200
+const BACKOFF_MAX_MS = 10_000
+
+export interface RegistrarState {
+  readonly resource: OfflineResource
+  /** Register was accepted and the incarnation it was accepted for still stands. */
+  readonly registered: boolean
+  /** Open ListAndWatch streams. */
+  readonly streams: number
+  /** File name of the socket of the current incarnation. */
+  readonly socket: string | undefined
+  /** Calls of Register since the start, this incarnation's included. */
+  readonly attempts: number
+  /** Why the last incarnation was given up or could not start; undefined while registered. */
+  readonly lastError: string | undefined
+}
+
+export interface RegistrarOptions extends Omit<PluginServerOptions, 'socketPath' | 'onStreams'> {
+  readonly directory: string
+  /** The extended resource's name with its domain. */
+  readonly fullName: string
+  /** A file name that no socket has had before. */
+  readonly nextSocketName: () => string
+  /** In [0, 1). */
+  readonly random: () => number
+  readonly onState: (state: RegistrarState, previous: RegistrarState) => void
+}
+
+export class Registrar {
+  readonly #options: RegistrarOptions
+  readonly #kubeletSocket: string
+  readonly #abort = new AbortController()
+  #state: RegistrarState
+  #wake: () => void = () => {}
+  #done: Promise<void> = Promise.resolve()
+  /** Incarnations in a row that did not come about or did not last. */
+  #failures = 0
+  #hadStream = false
+
+  constructor(options: RegistrarOptions) {
+    this.#options = options
+    this.#kubeletSocket = join(options.directory, KUBELET_SOCKET)
+    const { resource } = options.devices
+    this.#state = { resource, registered: false, streams: 0, socket: undefined, attempts: 0, lastError: undefined }
+  }
+
+  start(): void {
+    this.#done = this.#run()
+  }
+
+  state(): RegistrarState {
+    return this.#state
+  }
+
+  /** Says that something in the directory may have changed. */
+  look(): void {
+    this.#wake()
+  }
+
+  /** Gives up the registration: resolves when the server is closed and its socket gone. */
+  async stop(): Promise<void> {
+    this.#abort.abort()
+    this.#wake()
+    await this.#done
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#abort.signal.aborted) {
+      const kubelet = fileIdentity(this.#kubeletSocket)
+      if (kubelet === undefined) {
+        this.#set({ lastError: `${KUBELET_SOCKET} is not there` })
+        await this.#until(() => fileIdentity(this.#kubeletSocket) !== undefined)
+        continue
+      }
+      const reason = await this.#incarnation(kubelet).catch(messageOf)
+      const lastError = this.#abort.signal.aborted ? undefined : reason
+      this.#set({ registered: false, streams: 0, socket: undefined, lastError })
+      const retryAtMs = this.#options.now() + this.#backOffMs()
+      await this.#until(() => fileIdentity(this.#kubeletSocket) !== kubelet, retryAtMs)
+    }
+  }
+
+  /** From listening to the end of one incarnation; resolves with the reason for its end, rejects if it did not come about. */
+  async #incarnation(kubelet: string): Promise<string> {
+    const { directory, nextSocketName } = this.#options
+    this.#failures += 1
+    this.#hadStream = false
+    const socket = nextSocketName()
+    const server = await PluginServer.listen({
+      ...this.#options,
+      socketPath: join(directory, socket),
+      onStreams: () => this.#onStreams(server),
+    })
+    try {
+      this.#set({ socket, attempts: this.#state.attempts + 1 })
+      await this.#register(socket)
+      this.#set({ registered: true, lastError: undefined, streams: server.streams })
+      const registeredAtMs = this.#options.now()
+      const reason = await this.#hold(server, kubelet)
+      if (this.#hadStream && this.#options.now() - registeredAtMs >= STABLE_MS) this.#failures = 0
+      return reason
+    } finally {
+      await server.close()
+      await this.#until(() => false, this.#options.now() + SETTLE_MS)
+    }
+  }
+
+  async #register(socket: string): Promise<void> {
+    const client = dial(this.#kubeletSocket, UNLIMITED)
+    try {
+      await callUnary(
+        client,
+        REGISTRATION.Register,
+        { version: API_VERSION, endpoint: socket, resourceName: this.#options.fullName },
+        { deadline: Date.now() + REGISTER_DEADLINE_MS, signal: this.#abort.signal },
+      )
+    } finally {
+      client.close()
+    }
+  }
+
+  async #hold(server: PluginServer, kubelet: string): Promise<string> {
+    const { now } = this.#options
+    let aloneSinceMs: number | undefined
+    for (;;) {
+      if (this.#abort.signal.aborted) return 'stopped'
+      const current = fileIdentity(this.#kubeletSocket)
+      if (current !== undefined && current !== kubelet) return `${KUBELET_SOCKET} was made anew`
+      if (fileIdentity(server.socketPath) === undefined) return 'our socket was removed'
+      if (server.streams > 0) {
+        this.#hadStream = true
+        aloneSinceMs = undefined
+        await this.#pause(undefined)
+        continue
+      }
+      aloneSinceMs ??= now()
+      const leftMs = aloneSinceMs + STREAM_GRACE_MS - now()
+      if (leftMs <= 0) return `no ListAndWatch stream for ${STREAM_GRACE_MS / 1000} s`
+      await this.#pause(leftMs)
+    }
+  }
+
+  #onStreams(server: PluginServer): void {
+    if (this.#state.registered) this.#set({ streams: server.streams })
+    this.#wake()
+  }
+
+  /** Exponential from 200 ms to 10 s, then a random half to whole of it: four resources must not knock in step. */
+  #backOffMs(): number {
+    if (this.#failures === 0) return 0
+    const fullMs = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(this.#failures - 1, 16), BACKOFF_MAX_MS)
+    return fullMs * (0.5 + this.#options.random() / 2)
+  }
+
+  /** Waits for the condition, the time or the end, whichever is first. The condition is tried again at every look. */
+  async #until(ready: () => boolean, atMs = Number.POSITIVE_INFINITY): Promise<void> {
+    const { now } = this.#options
+    while (!this.#abort.signal.aborted && !ready() && now() < atMs) {
+      await this.#pause(atMs === Number.POSITIVE_INFINITY ? undefined : atMs - now())
+    }
+  }
+
+  #pause(ms: number | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer)
+        resolve()
+      }
+      const timer = ms === undefined ? undefined : setTimeout(wake, Math.ceil(ms))
+      this.#wake = wake
+    })
+  }
+
+  #set(change: Partial<RegistrarState>): void {
+    const previous = this.#state
+    this.#state = { ...previous, ...change }
+    const changed = (Object.keys(change) as (keyof RegistrarState)[]).some((key) => change[key] !== previous[key])
+    if (changed) this.#options.onState(this.#state, previous)
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * What a rule wants of a knob, and why. Reasons are a closed union of plain data, gathered by the pure rooms and rendered late
+ * (record/render.ts), so that the hot path formats no text and every reason can be shown, counted and compared.
+ */
+import type { CpuSet } from '../cpu/index.ts'
+import type { GroupPath } from './groups.ts'
+import type { KnobSetting, ReadonlyKnobTable } from './knob.ts'
+import type { OfflineClass, OfflineResource, QosClass } from './qos.ts'
+import type { PodReading } from './pod.ts'
+
+export const RULES = ['placement', 'identity', 'limits', 'suppressCpu', 'capacity'] as const
+export type RuleName = (typeof RULES)[number]
+
+/** What bound the allowance on this tick. */
+export type AllowanceBound = 'watermark' | 'growth' | 'dwell' | 'deadBand' | 'floor' | 'cpuset' | 'stale'
+
+export interface SuppressionInputs {
+  readonly capacityMilli: number
+  readonly watermarkPermyriad: number
+  readonly watermarkMilli: number
+  readonly nodeMilli: number
+  readonly offlineMilli: number
+  /** Peak over the dwell time of what online services and the system use. */
+  readonly onlineMilli: number
+  readonly marginMilli: number
+  readonly floorMilli: number
+  readonly ageMs: number
+}
+
+export type Because =
+  | { readonly code: 'limits.quota'; readonly qosClass: OfflineClass; readonly units: number; readonly unitMilli: number }
+  | { readonly code: 'limits.memory'; readonly qosClass: OfflineClass; readonly units: number; readonly unitBytes: number }
+  | { readonly code: 'identity.weight'; readonly qosClass: OfflineClass; readonly askedMilli: number }
+  | { readonly code: 'identity.idle'; readonly qosClass: OfflineClass }
+  | { readonly code: 'identity.least'; readonly qosClass: OfflineClass; readonly missing: string }
+  | {
+      readonly code: 'placement.besteffort'
+      readonly qosClass: OfflineClass
+      readonly dedicated: string
+      readonly shared: string
+    }
+  | { readonly code: 'placement.pool'; readonly qosClass: QosClass; readonly reserved: string; readonly dedicated: string }
+  | {
+      readonly code: 'suppress.root'
+      readonly bound: AllowanceBound
+      readonly inputs: SuppressionInputs
+      readonly untaggedMilli: number
+    }
+  | {
+      readonly code: 'suppress.ot'
+      readonly bound: AllowanceBound
+      readonly allowanceMilli: number
+      readonly beDemandMilli: number
+      readonly otAllowanceMilli: number
+    }
+
+export type Claim = KnobSetting & {
+  readonly group: GroupPath
+  readonly rule: RuleName
+  readonly because: Because
+}
+
+/** A knob's one desired value, with the claim that won and those that lost. */
+export interface Resolved {
+  readonly setting: KnobSetting
+  readonly winner: Claim
+  readonly losers: readonly Claim[]
+}
+
+export type Desired = ReadonlyKnobTable<Resolved>
+
+/** How the class of a pod was found. */
+export type ClassBecause =
+  | { readonly by: 'label'; readonly key: string; readonly value: string }
+  | { readonly by: 'resources'; readonly resource: string }
+  | { readonly by: 'namespace'; readonly namespace: string }
+  /** The label asks for an offline class, but the pod has CPU or memory requests: its group is not under the offline root. */
+  | { readonly by: 'labelIgnored'; readonly key: string; readonly value: string; readonly kubeletQos: string }
+  | { readonly by: 'kubeletQos'; readonly kubeletQos: string }
+
+export interface ClassifiedPod {
+  readonly reading: PodReading
+  readonly qosClass: QosClass
+  readonly because: ClassBecause
+  /** What the pod asked for in offline resources; zero for online pods. */
+  readonly askedMilli: number
+  readonly askedBytes: number
+}
+
+/** One extended resource as it should be advertised. */
+export interface Offer {
+  readonly resource: OfflineResource
+  readonly units: number
+  readonly because: OfferBecause
+}
+
+export interface OfferBecause {
+  /** In milli-CPU or bytes, before rounding down to units. */
+  readonly amount: number
+  readonly unitSize: number
+  readonly allocatedUnits: number
+  /** The larger term of the formula, by name. */
+  readonly terms: Readonly<Record<string, number>>
+  readonly bound: 'formula' | 'besteffort-cpus' | 'allocated' | 'hysteresis' | 'warm-up' | 'stale'
+}
+
+/** A rule that did not act, and why. */
+export type Abstention =
+  /** Too few readings yet: normal for the first seconds. */
+  | { readonly code: 'starting'; readonly rule: RuleName }
+  /** A reading that the rule needs is missing or too old. */
+  | { readonly code: 'silent'; readonly rule: RuleName }
+  /** The pod uses more memory than the limit it should get. */
+  | {
+      readonly code: 'wouldKill'
+      readonly rule: RuleName
+      readonly pod: string
+      readonly usesBytes: number
+      readonly limitBytes: number
+    }
+
+/** Where suppression stands, for people and metrics. */
+export interface SuppressionState {
+  readonly inputs: SuppressionInputs
+  readonly bound: AllowanceBound
+  /** For BE and OT together. */
+  readonly allowanceMilli: number
+  readonly otAllowanceMilli: number
+  readonly beDemandMilli: number
+  /** Node use is above the low watermark, or offline work is near its allowance. */
+  readonly hot: boolean
+}
+
+export interface PlacementState {
+  readonly reserved: CpuSet
+  readonly pool: CpuSet
+  readonly dedicated: CpuSet
+  readonly bestEffort: CpuSet
+}
+
+/** What one tick decided. */
+export interface Decision {
+  readonly desired: Desired
+  readonly pods: readonly ClassifiedPod[]
+  readonly offers: readonly Offer[]
+  readonly placement: PlacementState
+  /** Undefined while the rule is off or has never had a reading. */
+  readonly suppression?: SuppressionState
+  readonly abstentions: readonly Abstention[]
+  /** False while a rule can't decide yet, or the pods were never read: what is in force is then left in force. */
+  readonly complete: boolean
+}

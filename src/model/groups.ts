@@ -1,0 +1,96 @@
+/**
+ * Names of cgroups as the kubelet makes them, for both cgroup drivers. A GroupPath is the path inside a hierarchy, the same
+ * for every v1 controller and for v2: `/kubepods/besteffort/pod1234`. It is built from parts that were checked here, so that no
+ * field of a pod can lead outside the cgroup root.
+ * Source: kubernetes pkg/kubelet/cm (container_manager_linux.go; cgroup_manager_linux.go: CgroupName.ToSystemd), 1.36, and
+ * opencontainers/cgroups systemd (ExpandSlice), which makes one directory of each level in a slice's name.
+ */
+import { AgentError } from './errors.ts'
+import type { KubeletQos } from './qos.ts'
+
+export type GroupPath = string
+
+export type CgroupDriver = 'cgroupfs' | 'systemd'
+
+export interface GroupLayout {
+  /** The kubelet's --cgroup-root, `/` on most nodes. With the systemd driver it may also be the path of the slice it has become. */
+  readonly root: GroupPath
+  readonly driver: CgroupDriver
+}
+
+const QOS_FOLDERS: Record<KubeletQos, string> = { Guaranteed: '', Burstable: 'burstable', BestEffort: 'besteffort' }
+
+/** Joins a parent group and one name that holds no slash and is no dot entry. */
+export function childGroup(parent: GroupPath, name: string): GroupPath {
+  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) {
+    throw new AgentError('E_GROUP_NAME', `not the name of a cgroup: ${JSON.stringify(name)}`)
+  }
+  return parent === '/' ? `/${name}` : `${parent}/${name}`
+}
+
+/** The parent of a group; the parent of `/` is `/`. */
+export function parentGroup(group: GroupPath): GroupPath {
+  const cut = group.lastIndexOf('/')
+  return cut <= 0 ? '/' : group.slice(0, cut)
+}
+
+/** How many steps a group lies below the root of its hierarchy: `/` is 0. */
+export function groupDepth(group: GroupPath): number {
+  if (group === '/') return 0
+  let depth = 0
+  for (const char of group) if (char === '/') depth += 1
+  return depth
+}
+
+const SLICE = '.slice'
+
+/**
+ * One level down a tree of slices. A slice's name carries the whole path with a `-` between the levels, so a `-` within a level is
+ * written `_`: `b-c` below `/a.slice` is `/a.slice/a-b_c.slice`.
+ */
+function childSlice(parent: GroupPath, name: string): GroupPath {
+  const stem = parent.slice(parent.lastIndexOf('/') + 1, -SLICE.length)
+  return childGroup(parent, `${stem === '' ? '' : `${stem}-`}${name.replaceAll('-', '_')}${SLICE}`)
+}
+
+/** The slice that the kubelet's cgroup root becomes: `/a.slice/a-b.slice` for `/a/b`; one that is a slice already stays as it is. */
+function rootSlice(root: GroupPath): GroupPath {
+  if (root.endsWith(SLICE)) return root
+  let slice: GroupPath = '/'
+  for (const name of root.split('/')) if (name !== '') slice = childSlice(slice, name)
+  return slice
+}
+
+/** The root of all pods: `/kubepods`, or `/kubepods.slice` with the systemd driver. */
+export function podsRoot(layout: GroupLayout): GroupPath {
+  return layout.driver === 'systemd' ? childSlice(rootSlice(layout.root), 'kubepods') : childGroup(layout.root, 'kubepods')
+}
+
+/** The group that holds all pods of one kubelet QoS class. Guaranteed pods sit directly below the pods' root. */
+export function qosRoot(layout: GroupLayout, qos: KubeletQos): GroupPath {
+  const folder = QOS_FOLDERS[qos]
+  if (folder === '') return podsRoot(layout)
+  return layout.driver === 'systemd' ? childSlice(podsRoot(layout), folder) : childGroup(podsRoot(layout), folder)
+}
+
+const POD_UID = /^[0-9A-Za-z][0-9A-Za-z_-]{0,62}$/
+
+/** Whether a text may serve as a pod's UID: a UUID, or the 32 hex digits of a static pod's config hash. */
+export function isPodUid(text: string): boolean {
+  return POD_UID.test(text)
+}
+
+/**
+ * The group of a pod. Throws E_GROUP_NAME if the UID could name anything but one directory entry.
+ * For a static pod `uid` must be the annotation kubernetes.io/config.hash, not the mirror pod's UID.
+ */
+export function podGroup(layout: GroupLayout, qos: KubeletQos, uid: string): GroupPath {
+  if (!isPodUid(uid)) throw new AgentError('E_GROUP_NAME', `not a pod UID: ${JSON.stringify(uid)}`)
+  const root = qosRoot(layout, qos)
+  return layout.driver === 'systemd' ? childSlice(root, `pod${uid}`) : childGroup(root, `pod${uid}`)
+}
+
+/** Whether a directory entry below a QoS root is a pod's group, whichever driver made it and below whichever cgroup root. */
+export function isPodGroupName(name: string): boolean {
+  return /^((.+-)?kubepods(-burstable|-besteffort)?-)?pod[0-9A-Za-z]/.test(name)
+}

@@ -1,0 +1,164 @@
+/**
+ * A knob is one writable kernel file kind of one group: what it holds, how two values compare, and which of two values gives
+ * the group more. Values are kept in the kernel's own scale, so that an original can be put back exactly.
+ * Kernel: Documentation/admin-guide/cgroup-v1/*, cgroup-v2.rst; scheduler/sched-bwc.rst for quota and burst.
+ */
+import { CpuSet } from '../cpu/index.ts'
+import type { GroupPath } from './groups.ts'
+import { formatBytes, type Micros } from './units.ts'
+
+/** CFS bandwidth: at most `quotaUs` of CPU time in each `periodUs`; null is no limit. */
+export interface Quota {
+  readonly quotaUs: Micros | null
+  readonly periodUs: Micros
+}
+
+export interface KnobValues {
+  cpuset: CpuSet
+  quota: Quota
+  /** Time that may be saved up from quiet periods, in µs; at most the quota. */
+  burst: number
+  /** cpu.shares (2…262144) under v1, cpu.weight (1…10000) under v2. */
+  weight: number
+  /** 1 makes the group SCHED_IDLE against its siblings. */
+  idle: number
+  /** Bytes; null is no limit. */
+  memoryMax: number | null
+  memoryHigh: number | null
+  memoryLow: number | null
+  memoryMin: number | null
+  /** 1 is frozen. */
+  freeze: number
+}
+
+export const KNOB_KINDS = [
+  'quota',
+  'burst',
+  'idle',
+  'weight',
+  'memoryMin',
+  'memoryLow',
+  'memoryHigh',
+  'memoryMax',
+  'cpuset',
+  'freeze',
+] as const satisfies readonly (keyof KnobValues)[]
+export type KnobKind = (typeof KNOB_KINDS)[number]
+export type KnobValue = KnobValues[KnobKind]
+
+/** One knob and a value for it, with the two kept together for the type checker. */
+export type KnobSetting = { [Kind in KnobKind]: { readonly kind: Kind; readonly value: KnobValues[Kind] } }[KnobKind]
+
+/** Kernel: the kubelet's and runc's default CFS period. */
+export const DEFAULT_PERIOD_US = 100_000 as Micros
+/** Kernel: min_cfs_quota_period; a smaller quota is refused with EINVAL. */
+export const MIN_QUOTA_US = 1000 as Micros
+
+/** A quota of so many milli-CPU over the default period, never below the kernel's minimum. */
+export function quotaOf(milliCpu: number): Quota {
+  return {
+    quotaUs: Math.max(MIN_QUOTA_US, Math.round(milliCpu * (DEFAULT_PERIOD_US / 1000))) as Micros,
+    periodUs: DEFAULT_PERIOD_US,
+  }
+}
+
+/** The milli-CPU a quota stands for; Infinity for no limit. */
+export function quotaMilliCpu(quota: Quota): number {
+  return quota.quotaUs === null ? Infinity : (quota.quotaUs * 1000) / quota.periodUs
+}
+
+export function isQuota(value: KnobValue | undefined): value is Quota {
+  return typeof value === 'object' && value !== null && 'periodUs' in value
+}
+
+/** Whether two values of one kind of knob are the same for the kernel. */
+export function sameValue(a: KnobValue | undefined, b: KnobValue | undefined): boolean {
+  if (a === b) return true
+  if (a === undefined || b === undefined || a === null || b === null) return false
+  if (a instanceof CpuSet) return b instanceof CpuSet && a.equals(b)
+  return isQuota(a) && isQuota(b) && sameQuota(a, b)
+}
+
+/** The same to the last digit: what an original has to be again, where sameValue() lets quotas of equal share pass. */
+export function identicalValue(a: KnobValue | undefined, b: KnobValue | undefined): boolean {
+  if (isQuota(a) && isQuota(b)) return a.quotaUs === b.quotaUs && a.periodUs === b.periodUs
+  return sameValue(a, b)
+}
+
+/** Two quotas are the same when their share of a CPU is, to within the kernel's 1 µs: periods may differ between writers. */
+function sameQuota(a: Quota, b: Quota): boolean {
+  if (a.quotaUs === null || b.quotaUs === null) return a.quotaUs === b.quotaUs
+  return Math.abs(a.quotaUs * b.periodUs - b.quotaUs * a.periodUs) < Math.max(a.periodUs, b.periodUs)
+}
+
+/** A value rendered for people, in the words of the kernel file. */
+export function formatKnobValue(setting: KnobSetting): string {
+  switch (setting.kind) {
+    case 'cpuset':
+      return setting.value.isEmpty ? '(inherit)' : setting.value.toString()
+    case 'quota':
+      return setting.value.quotaUs === null
+        ? 'max'
+        : `${Number(quotaMilliCpu(setting.value).toFixed(1))}m (${setting.value.quotaUs}/${setting.value.periodUs} us)`
+    case 'memoryMin':
+    case 'memoryLow':
+    case 'memoryHigh':
+    case 'memoryMax':
+      return setting.value === null ? 'max' : formatBytes(setting.value)
+    case 'burst':
+      return `${setting.value} us`
+    case 'weight':
+    case 'idle':
+    case 'freeze':
+      return String(setting.value)
+  }
+}
+
+/** A table from (group, kind) to something, walked in insertion order of the groups. */
+export class KnobTable<T> {
+  readonly #groups = new Map<GroupPath, Map<KnobKind, T>>()
+
+  get(group: GroupPath, kind: KnobKind): T | undefined {
+    return this.#groups.get(group)?.get(kind)
+  }
+
+  set(group: GroupPath, kind: KnobKind, entry: T): void {
+    let kinds = this.#groups.get(group)
+    if (kinds === undefined) {
+      kinds = new Map()
+      this.#groups.set(group, kinds)
+    }
+    kinds.set(kind, entry)
+  }
+
+  delete(group: GroupPath, kind?: KnobKind): void {
+    if (kind === undefined) {
+      this.#groups.delete(group)
+      return
+    }
+    const kinds = this.#groups.get(group)
+    kinds?.delete(kind)
+    if (kinds?.size === 0) this.#groups.delete(group)
+  }
+
+  groups(): IterableIterator<GroupPath> {
+    return this.#groups.keys()
+  }
+
+  ofGroup(group: GroupPath): ReadonlyMap<KnobKind, T> | undefined {
+    return this.#groups.get(group)
+  }
+
+  *entries(): Generator<readonly [GroupPath, KnobKind, T]> {
+    for (const [group, kinds] of this.#groups) for (const [kind, entry] of kinds) yield [group, kind, entry]
+  }
+
+  /** How many knobs the table holds. */
+  get size(): number {
+    let count = 0
+    for (const kinds of this.#groups.values()) count += kinds.size
+    return count
+  }
+}
+
+export type ReadonlyKnobTable<T> = Pick<KnobTable<T>, 'get' | 'groups' | 'ofGroup' | 'entries' | 'size'>

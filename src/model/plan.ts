@@ -1,0 +1,47 @@
+/** Steps: ordered writes, each with where it comes from, where it goes and why. */
+import type { Because, RuleName } from './claim.ts'
+import type { GroupPath } from './groups.ts'
+import type { KnobKind, KnobSetting, KnobValue, ReadonlyKnobTable } from './knob.ts'
+import type { Outcome } from './outcome.ts'
+import type { Dialect } from './snapshot.ts'
+
+export type Phase = 'widen' | 'narrow'
+
+/** Why a step is in the plan: a rule wants the value, the parent's new value forces it, or nobody wants it any more. */
+export type StepBecause =
+  | { readonly code: 'claim'; readonly rule: RuleName; readonly because: Because }
+  | { readonly code: 'clipped'; readonly parent: GroupPath; readonly wanted?: StepBecause }
+  | { readonly code: 'restore' }
+
+export type Step = KnobSetting & {
+  readonly group: GroupPath
+  readonly from: KnobValue | undefined
+  readonly phase: Phase
+  readonly because: StepBecause
+}
+
+export type Plan = readonly Step[]
+
+export interface StepResult {
+  readonly step: Step
+  readonly outcome: Outcome
+}
+
+/** What the restore journal knows of one knob. */
+export interface JournaledKnob {
+  readonly original: KnobValue
+  /** The values this agent wrote last, newest first; a crash may have left either of the first two in the file. */
+  readonly ours: readonly KnobValue[]
+}
+
+export type Journaled = ReadonlyKnobTable<JournaledKnob>
+
+/**
+ * Kernel: knobs that a write to another knob changes as a side effect, with what it leaves in them. Clearing cpu.idle puts the weight
+ * back to its default whatever it was before, so the weight's original is saved along with that of idle.
+ */
+export const CLOBBERS: Readonly<
+  Partial<Record<KnobKind, { readonly kind: KnobKind; readonly leaves: Readonly<Record<Dialect, KnobValue>> }>>
+> = {
+  idle: { kind: 'weight', leaves: { v1: 1024, v2: 100 } },
+}

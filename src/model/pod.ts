@@ -1,0 +1,55 @@
+/**
+ * A pod as the pod source tells of it (PodSpec), and as it stands on this node (PodReading: its groups in the cgroup tree and
+ * what they use). The class of a pod is not part of either: deciding it is a rule like any other (decide/classify.ts).
+ */
+import type { GroupPath } from './groups.ts'
+import type { KubeletQos } from './qos.ts'
+import type { Reading } from './reading.ts'
+import type { Bytes, MilliCpu } from './units.ts'
+
+export interface ContainerSpec {
+  readonly name: string
+  /** The runtime's id with its scheme, as in `containerd://4f…`; absent until the container runs. */
+  readonly id?: string
+}
+
+export interface PodSpec {
+  readonly uid: string
+  readonly namespace: string
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly kubeletQos: KubeletQos
+  /** Sum over the containers; an absent request counts as 0. */
+  readonly requests: { readonly cpuMilli: MilliCpu; readonly memoryBytes: Bytes }
+  /** Extended resources by full name, in units, summed over the containers. Kubernetes wants request = limit for these. */
+  readonly extended: Readonly<Record<string, number>>
+  readonly phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown'
+  readonly containers: readonly ContainerSpec[]
+  /** Where the spec was read, for messages: a file name or an API path. */
+  readonly origin: string
+}
+
+export interface PodUse {
+  readonly cpuMilli: MilliCpu
+  /** Usage less inactive page cache: what the pod can't give back under pressure. */
+  readonly workingSetBytes: Bytes
+  /** When the working set was read: it is dear, and not read on every calm tick. Monotonic milliseconds. */
+  readonly workingSetAtMs: number
+  /** Share of CFS periods in which the pod was throttled since the reading before, 0 to 10000. */
+  readonly throttledPermyriad: number
+}
+
+export interface PodReading {
+  readonly spec: PodSpec
+  readonly group: GroupPath
+  /** The pod's container groups found on the node. */
+  readonly childGroups: readonly GroupPath[]
+  /** False until the kubelet has made the pod's group. */
+  readonly present: boolean
+  readonly use?: Reading<PodUse>
+}
+
+/** `namespace/name`, the way people name a pod. */
+export function podKey(spec: { readonly namespace: string; readonly name: string }): string {
+  return `${spec.namespace}/${spec.name}`
+}

@@ -1,0 +1,73 @@
+/**
+ * The ports of the effectful rooms, declared here so that the real node (kernel/), the simulated node (sim/) and the tests stand
+ * behind one interface. Everything is synchronous: a kernfs read takes about a microsecond, a promise fifty times that.
+ */
+import type { CpuTopology } from '../cpu/index.ts'
+import type { GroupPath } from './groups.ts'
+import type { KnobKind, KnobSetting, KnobValue } from './knob.ts'
+import type { Outcome } from './outcome.ts'
+import type { PodSpec } from './pod.ts'
+import type { Capabilities, MemoryUse } from './snapshot.ts'
+
+/** Cumulative bandwidth counters of one group; filled in place, so that a sweep allocates nothing. */
+export interface GroupThrottling {
+  periods: number
+  throttledPeriods: number
+}
+
+export interface GroupMemory {
+  usageBytes: number
+  inactiveFileBytes: number
+}
+
+export type PressureResource = 'cpu' | 'memory' | 'io'
+
+export interface KernelPort {
+  readonly capabilities: Capabilities
+  /** Reads the topology anew; at start and after a hot-plug, not on a tick. */
+  readTopology(): CpuTopology
+  /** CPUs online now, as the kernel's own text; a change means a hot-plug. */
+  readOnlineText(): string
+  /** CPU time used by everything on the node since boot, in µs, or undefined when it can't be read. */
+  readNodeCpuUs(): number | undefined
+  readonly nodeCpuSource: string
+  readNodeMemory(): MemoryUse | undefined
+  /** The `some` total in µs since boot, or undefined without PSI. */
+  readNodePressureUs(resource: PressureResource): number | undefined
+  /** CPU time used by the group since it was made, in µs; undefined when it is not there. */
+  readCpuUsageUs(group: GroupPath): number | undefined
+  /** Fills `into` from the group's files; false when the group is not there. */
+  readThrottling(group: GroupPath, into: GroupThrottling): boolean
+  readGroupMemory(group: GroupPath, into: GroupMemory): boolean
+  /** The knob's value now; undefined when the group or the file is not there. */
+  readKnob(group: GroupPath, kind: KnobKind): KnobValue | undefined
+  /** Writes the knob. Never throws for an answer of the kernel. */
+  writeKnob(group: GroupPath, setting: KnobSetting): Outcome
+  /** Names of the child groups, unsorted; empty when the group is not there. */
+  listChildren(group: GroupPath): readonly string[]
+  exists(group: GroupPath): boolean
+  /** Identity of the group as it is now: the same path made anew gets another. Undefined when it is not there. */
+  groupId(group: GroupPath): number | undefined
+  /** Lets go of everything held for a group and the groups below it. */
+  forget(group: GroupPath): void
+}
+
+export interface PodList {
+  readonly pods: readonly PodSpec[]
+  /** Whether the source has answered at least once. */
+  readonly everRead: boolean
+  /** Changes whenever the list does: equal revisions mean an equal list. */
+  readonly revision: number
+  /** Monotonic time of the last successful look at the source. */
+  readonly atMs: number
+  readonly source: string
+  readonly problems: readonly string[]
+}
+
+/** Where pods come from. The list is kept by the source and read from memory. */
+export interface PodSource {
+  list(): PodList
+  /** Calls back soon after the list has changed. */
+  onChange(listener: () => void): void
+  close(): void
+}

@@ -1,0 +1,81 @@
+/**
+ * Everything the agent knows about the node at one instant. Immutable once handed out; the parts that a hot tick does not read
+ * again are the very objects of the tick before, with their age in their readings.
+ */
+import type { CpuTopology } from '../cpu/index.ts'
+import type { CgroupDriver, GroupLayout, GroupPath } from './groups.ts'
+import type { KnobKind, KnobValue, ReadonlyKnobTable } from './knob.ts'
+import type { PodReading } from './pod.ts'
+import type { OfflineResource } from './qos.ts'
+import type { Reading } from './reading.ts'
+
+export type Dialect = 'v1' | 'v2'
+
+/** Whether a knob can be used here, and if not, why not. */
+export type Capability = { readonly usable: true; readonly file: string } | { readonly usable: false; readonly reason: string }
+
+export interface Capabilities {
+  readonly dialect: Dialect
+  readonly driver: CgroupDriver
+  readonly knobs: Readonly<Record<KnobKind, Capability>>
+  /** Kernel: v1 refuses a quota ratio above the parent's (tg_cfs_schedulable_down); v2 takes it. */
+  readonly nestedQuota: boolean
+  /** Kernel: v1 refuses CPUs the parent lacks; v2 takes them and uses the intersection. */
+  readonly nestedCpuset: boolean
+  readonly kernelRelease: string
+}
+
+export interface CpuUse {
+  readonly usedMilli: number
+  /** The span the average was taken over. */
+  readonly windowMs: number
+}
+
+export interface MemoryUse {
+  readonly totalBytes: number
+  readonly availableBytes: number
+}
+
+/** Growth of the PSI `some` total in µs per second; 10000 µs/s is a hundredth of the time. */
+export interface PressureUse {
+  readonly someUsPerSecond: number
+}
+
+export interface NodeReadings {
+  readonly cpu?: Reading<CpuUse>
+  readonly memory?: Reading<MemoryUse>
+  readonly cpuPressure?: Reading<PressureUse>
+  readonly memoryPressure?: Reading<PressureUse>
+  readonly ioPressure?: Reading<PressureUse>
+}
+
+export interface PodsView {
+  readonly pods: readonly PodReading[]
+  /** Whether the source has answered at least once since the agent started. */
+  readonly everRead: boolean
+  /** When the source last confirmed its list. */
+  readonly atMs: number
+  readonly source: string
+  /** What the source could not use, in words that name the file or object. */
+  readonly problems: readonly string[]
+}
+
+export interface NodeSnapshot {
+  readonly seq: number
+  readonly nowMs: number
+  readonly wallMs: number
+  /** `calm`: every pod was read; `hot`: class-level files only. */
+  readonly pace: 'calm' | 'hot'
+  readonly layout: GroupLayout
+  readonly topology: CpuTopology
+  readonly capabilities: Capabilities
+  readonly node: NodeReadings
+  /** CPU use of the root that holds all offline pods. */
+  readonly bestEffort: { readonly group: GroupPath; readonly cpu?: Reading<CpuUse> }
+  readonly pods: PodsView
+  /** Pod groups below the best-effort root that no listed pod owns. */
+  readonly unlistedGroups: readonly GroupPath[]
+  readonly actual: ReadonlyKnobTable<Reading<KnobValue>>
+  /** Units handed out by Allocate that no listed pod accounts for yet. */
+  readonly inFlightUnits: Readonly<Partial<Record<OfflineResource, number>>>
+}

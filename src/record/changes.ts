@@ -1,0 +1,163 @@
+/**
+ * What is new in a tick. Journal and log show changes only, never the same line on every tick, so they share this one comparison
+ * of a tick with those before it. Changes are plain data with the model's own objects in them; text is made by renderChange,
+ * late.
+ */
+import type {
+  Abstention,
+  ClassifiedPod,
+  GroupPath,
+  Offer,
+  OfflineResource,
+  Outcome,
+  QosClass,
+  ReadonlyKnobTable,
+  StepResult,
+  SuppressionState,
+  TickRecord,
+} from '../model/index.ts'
+import { isSuccess, KnobTable, parentGroup, podKey, sameValue } from '../model/index.ts'
+
+export type Change =
+  | { readonly kind: 'write' | 'refused'; readonly result: StepResult; readonly pod: string | undefined }
+  | { readonly kind: 'allowance'; readonly state: SuppressionState; readonly was: SuppressionState | undefined }
+  | { readonly kind: 'offer'; readonly offer: Offer; readonly was: Offer | undefined }
+  | { readonly kind: 'abstain'; readonly abstention: Abstention; readonly began: boolean }
+  | {
+      readonly kind: 'pod'
+      readonly pod: ClassifiedPod
+      readonly event: 'came' | 'went' | 'reclassified'
+      readonly was?: QosClass
+    }
+  | { readonly kind: 'error'; readonly text: string }
+
+/** The last attempt to write a knob. */
+export interface LastWrite {
+  readonly result: StepResult
+  readonly atMs: number
+}
+
+/** Somebody who undoes a write makes the agent repeat it; the repetition is told again only after so long a quiet. */
+const REPEAT_QUIET_MS = 60_000
+/** Problems of the pod source that are compared and told. */
+const MAX_PROBLEMS = 64
+
+export class ChangeTracker {
+  readonly #writes = new KnobTable<LastWrite>()
+  readonly #pods = new Map<string, ClassifiedPod>()
+  readonly #podOfGroup = new Map<GroupPath, string>()
+  readonly #offers = new Map<OfflineResource, Offer>()
+  #abstentions: ReadonlyMap<string, Abstention> = new Map()
+  #problems: ReadonlySet<string> = new Set()
+  #suppression: SuppressionState | undefined
+
+  /** The last attempt on each knob of the groups that are still there. */
+  get writes(): ReadonlyKnobTable<LastWrite> {
+    return this.#writes
+  }
+
+  /** What changed since the tick before. Pods are compared on calm ticks only, since only those read them. */
+  next(record: TickRecord): readonly Change[] {
+    const changes: Change[] = []
+    const { snapshot, decision } = record
+    if (snapshot.pace === 'calm') {
+      this.#comparePods(decision.pods, changes)
+      this.#compareProblems(snapshot.pods.problems, changes)
+      this.#forgetGone(snapshot.actual)
+    }
+    this.#compareSuppression(decision.suppression, changes)
+    for (const offer of decision.offers) this.#compareOffer(offer, changes)
+    this.#compareAbstentions(decision.abstentions, changes)
+    for (const result of record.results) this.#compareResult(result, snapshot.nowMs, changes)
+    return changes
+  }
+
+  #comparePods(pods: readonly ClassifiedPod[], changes: Change[]): void {
+    const listed = new Set<string>()
+    this.#podOfGroup.clear()
+    for (const pod of pods) {
+      const { uid } = pod.reading.spec
+      listed.add(uid)
+      this.#podOfGroup.set(pod.reading.group, podKey(pod.reading.spec))
+      const was = this.#pods.get(uid)
+      this.#pods.set(uid, pod)
+      if (was === undefined) changes.push({ kind: 'pod', pod, event: 'came' })
+      else if (was.qosClass !== pod.qosClass) changes.push({ kind: 'pod', pod, event: 'reclassified', was: was.qosClass })
+    }
+    for (const [uid, pod] of this.#pods) {
+      if (listed.has(uid)) continue
+      this.#pods.delete(uid)
+      changes.push({ kind: 'pod', pod, event: 'went' })
+    }
+  }
+
+  #compareProblems(problems: readonly string[], changes: Change[]): void {
+    const now = new Set(problems.slice(0, MAX_PROBLEMS))
+    for (const text of now) if (!this.#problems.has(text)) changes.push({ kind: 'error', text: `pod source: ${text}` })
+    this.#problems = now
+  }
+
+  /** A group whose knobs are no longer read has ended; its writes are of no more interest. */
+  #forgetGone(actual: TickRecord['snapshot']['actual']): void {
+    const gone = [...this.#writes.groups()].filter((group) => actual.ofGroup(group) === undefined)
+    for (const group of gone) this.#writes.delete(group)
+  }
+
+  #compareSuppression(state: SuppressionState | undefined, changes: Change[]): void {
+    const was = this.#suppression
+    this.#suppression = state
+    if (state === undefined) return
+    if (state.allowanceMilli === was?.allowanceMilli && state.otAllowanceMilli === was.otAllowanceMilli) return
+    changes.push({ kind: 'allowance', state, was })
+  }
+
+  #compareOffer(offer: Offer, changes: Change[]): void {
+    const was = this.#offers.get(offer.resource)
+    this.#offers.set(offer.resource, offer)
+    if (was?.units !== offer.units) changes.push({ kind: 'offer', offer, was })
+  }
+
+  #compareAbstentions(abstentions: readonly Abstention[], changes: Change[]): void {
+    if (abstentions.length === 0 && this.#abstentions.size === 0) return
+    const now = new Map(abstentions.map((abstention) => [abstentionKey(abstention), abstention]))
+    for (const [key, abstention] of now) {
+      if (!this.#abstentions.has(key)) changes.push({ kind: 'abstain', abstention, began: true })
+    }
+    for (const [key, abstention] of this.#abstentions)
+      if (!now.has(key)) changes.push({ kind: 'abstain', abstention, began: false })
+    this.#abstentions = now
+  }
+
+  #compareResult(result: StepResult, nowMs: number, changes: Change[]): void {
+    const { step, outcome } = result
+    const last = this.#writes.get(step.group, step.kind)
+    this.#writes.set(step.group, step.kind, { result, atMs: nowMs })
+    // A pod that ended between decision and write, and a write that turned out needless, are no news.
+    if (outcome.is === 'vanished' || outcome.is === 'unchanged') return
+    const repeated = last !== undefined && sameOutcome(last.result.outcome, outcome)
+    const pod = this.#podOfGroup.get(step.group) ?? this.#podOfGroup.get(parentGroup(step.group))
+    if (!isSuccess(outcome)) {
+      if (!repeated) changes.push({ kind: 'refused', result, pod })
+      return
+    }
+    const again = repeated && nowMs - last.atMs < REPEAT_QUIET_MS && sameMove(last.result, result)
+    if (!again) changes.push({ kind: 'write', result, pod })
+  }
+}
+
+function sameMove(a: StepResult, b: StepResult): boolean {
+  return sameValue(a.step.value, b.step.value) && sameValue(a.step.from, b.step.from)
+}
+
+function sameOutcome(a: Outcome, b: Outcome): boolean {
+  return a.is === b.is && errnoOfOutcome(a) === errnoOfOutcome(b)
+}
+
+function errnoOfOutcome(outcome: Outcome): string {
+  return 'errno' in outcome ? outcome.errno : ''
+}
+
+/** Amounts move from tick to tick while the reason stays the same. */
+function abstentionKey(abstention: Abstention): string {
+  return `${abstention.rule} ${abstention.code} ${abstention.code === 'wouldKill' ? abstention.pod : ''}`
+}

@@ -1,0 +1,226 @@
+/**
+ * The answer to "why": for a pod its class and every knob of its groups, for a CPU what it shares and who may use it, for a
+ * resource the formula behind its units. Plain data made from the last tick, with texts for values and reasons; text.ts prints
+ * it.
+ */
+import type {
+  ClassifiedPod,
+  GroupPath,
+  KubeletQos,
+  Offer,
+  OfflineResource,
+  PlacementState,
+  QosClass,
+  ResourceState,
+  TickRecord,
+} from '../../model/index.ts'
+import { AgentError, isOffline, podKey, QOS_CLASSES } from '../../model/index.ts'
+import { explainKnobs, type KnobExplanation, type KnobView } from './knob.ts'
+import { renderClassBecause } from '../render.ts'
+import { renderAmount, renderOfferBecause, renderTerm } from '../render-offer.ts'
+import { noSubject, parseSubject } from './subject.ts'
+
+export interface PodExplanation {
+  readonly is: 'pod'
+  readonly pod: string
+  readonly uid: string
+  readonly qosClass: QosClass
+  readonly because: string
+  readonly kubeletQos: KubeletQos
+  readonly phase: string
+  /** Where the pod source read it. */
+  readonly origin: string
+  readonly group: GroupPath
+  /** Whether the kubelet has made the pod's group. */
+  readonly present: boolean
+  readonly asked?: { readonly cpu: string; readonly memory: string }
+  readonly use?: {
+    readonly cpuMilli: number
+    readonly workingSetBytes: number
+    readonly throttledPermyriad: number
+    readonly ageMs: number
+  }
+  readonly knobs: readonly KnobExplanation[]
+}
+
+export interface GroupExplanation {
+  readonly is: 'group'
+  readonly group: GroupPath
+  /** The pod that owns the group. */
+  readonly pod?: string
+  readonly knobs: readonly KnobExplanation[]
+}
+
+export interface CpuExplanation {
+  readonly is: 'cpu'
+  readonly cpu: number
+  readonly core: number
+  readonly socket: number
+  readonly node: number
+  readonly cache: number
+  /** Threads of the same core, this one included; a CPU list. */
+  readonly siblings: string
+  readonly cacheCpus: string
+  readonly sets: readonly { readonly name: string; readonly contains: boolean; readonly cpus: string }[]
+  /** Pods that no cpuset binds may run anywhere, whatever the sets say. */
+  readonly classes: readonly {
+    readonly qosClass: QosClass
+    readonly may: boolean
+    readonly pods: number
+    readonly bound: number
+  }[]
+}
+
+export interface ResourceExplanation {
+  readonly is: 'resource'
+  readonly resource: OfflineResource
+  /** The following are undefined while nothing was decided for the resource. */
+  readonly offeredUnits?: number
+  readonly unit?: string
+  readonly amount?: string
+  readonly bound?: string
+  readonly terms: readonly { readonly name: string; readonly value: number; readonly text: string }[]
+  readonly because?: string
+  readonly allocatedUnits?: number
+  /** How it stands with the kubelet; undefined where none is expected. */
+  readonly kubelet?: Omit<ResourceState, 'resource'>
+}
+
+export type Explanation = PodExplanation | GroupExplanation | CpuExplanation | ResourceExplanation
+
+export interface ExplainView extends Omit<KnobView, 'record'> {
+  /** The last finished tick. */
+  readonly record: TickRecord | undefined
+  readonly resources: readonly ResourceState[]
+}
+
+/**
+ * Explains `pod NAMESPACE/NAME`, `cpu N`, `resource NAME` or `group /PATH` (see parseSubject for the spellings).
+ * Throws AgentError E_NO_SUBJECT, naming near matches, for what is not there, and before the first tick.
+ */
+export function explain(text: string, view: ExplainView): Explanation {
+  const subject = parseSubject(text)
+  const { record } = view
+  if (record === undefined) {
+    throw new AgentError('E_NO_SUBJECT', 'no tick has finished yet', { hint: 'Try again in a second, or look at /statusz.' })
+  }
+  const knobs: KnobView = { record, writes: view.writes, nowMs: view.nowMs }
+  switch (subject.is) {
+    case 'pod':
+      return explainPod(subject.key, knobs)
+    case 'group':
+      return explainGroup(subject.group, knobs)
+    case 'cpu':
+      return explainCpu(subject.id, record)
+    case 'resource':
+      return explainResource(subject.resource, record, view.resources)
+  }
+}
+
+function explainPod(key: string, view: KnobView): PodExplanation {
+  const { decision } = view.record
+  const pod = decision.pods.find(({ reading }) => podKey(reading.spec) === key)
+  if (pod === undefined) {
+    const keys = decision.pods.map(({ reading }) => podKey(reading.spec))
+    throw noSubject('pod', key, keys)
+  }
+  const { spec, group, childGroups, present, use } = pod.reading
+  return {
+    is: 'pod',
+    pod: key,
+    uid: spec.uid,
+    qosClass: pod.qosClass,
+    because: renderClassBecause(pod.because),
+    kubeletQos: spec.kubeletQos,
+    phase: spec.phase,
+    origin: spec.origin,
+    group,
+    present,
+    ...(isOffline(pod.qosClass) ? { asked: askedOf(pod) } : {}),
+    ...(use === undefined ? {} : { use: { ...use.value, ageMs: view.nowMs - use.atMs } }),
+    knobs: [group, ...childGroups].flatMap((each) => explainKnobs(each, view)),
+  }
+}
+
+function askedOf({ askedMilli, askedBytes }: ClassifiedPod) {
+  return {
+    cpu: askedMilli === 0 ? 'no amount' : renderAmount('be-cpu', askedMilli),
+    memory: askedBytes === 0 ? 'no amount' : renderAmount('be-memory', askedBytes),
+  }
+}
+
+function explainGroup(group: GroupPath, view: KnobView): GroupExplanation {
+  const { decision, snapshot } = view.record
+  const owner = decision.pods.find(({ reading }) => reading.group === group || reading.childGroups.includes(group))
+  const knobs = explainKnobs(group, view)
+  if (knobs.length === 0 && owner === undefined) {
+    throw noSubject('group', group, [...new Set([...snapshot.actual.groups(), ...decision.desired.groups()])])
+  }
+  return { is: 'group', group, ...(owner === undefined ? {} : { pod: podKey(owner.reading.spec) }), knobs }
+}
+
+function explainCpu(id: number, { snapshot, decision }: TickRecord): CpuExplanation {
+  const { topology } = snapshot
+  const cpu = topology.cpu(id)
+  if (cpu === undefined) {
+    throw new AgentError('E_NO_SUBJECT', `no CPU ${id} is online; online are ${topology.online.toString()}`)
+  }
+  const { placement } = decision
+  const cacheCpus = topology.caches.find((cache) => cache.id === cpu.cache)?.cpus
+  return {
+    is: 'cpu',
+    cpu: id,
+    core: cpu.core,
+    socket: cpu.socket,
+    node: cpu.node,
+    cache: cpu.cache,
+    siblings: topology.siblingsOf(id).toString(),
+    cacheCpus: cacheCpus?.toString() ?? '',
+    sets: (
+      [
+        ['reserved', placement.reserved],
+        ['online pool', placement.pool],
+        ['dedicated', placement.dedicated],
+        ['best effort', placement.bestEffort],
+      ] as const
+    ).map(([name, set]) => ({ name, contains: set.has(id), cpus: set.toString() })),
+    classes: QOS_CLASSES.map((qosClass) => {
+      const pods = decision.pods.filter((pod) => pod.qosClass === qosClass)
+      const bound = pods.filter(({ reading }) => decision.desired.get(reading.group, 'cpuset') !== undefined)
+      return { qosClass, may: mayUse(qosClass, id, placement), pods: pods.length, bound: bound.length }
+    }),
+  }
+}
+
+function mayUse(qosClass: QosClass, cpu: number, placement: PlacementState): boolean {
+  if (isOffline(qosClass)) return placement.bestEffort.has(cpu)
+  return placement.pool.has(cpu) || (qosClass === 'SYSTEM' && placement.reserved.has(cpu))
+}
+
+function explainResource(
+  resource: OfflineResource,
+  { decision }: TickRecord,
+  resources: readonly ResourceState[],
+): ResourceExplanation {
+  const offer = decision.offers.find((candidate) => candidate.resource === resource)
+  const state = resources.find((candidate) => candidate.resource === resource)
+  const { resource: _resource, ...kubelet } = state ?? {}
+  return {
+    is: 'resource',
+    resource,
+    ...(offer === undefined ? { terms: [] } : offerParts(resource, offer)),
+    ...('fullName' in kubelet ? { kubelet } : {}),
+  }
+}
+
+function offerParts(resource: OfflineResource, { units, because }: Offer) {
+  return {
+    offeredUnits: units,
+    unit: renderAmount(resource, because.unitSize),
+    amount: renderAmount(resource, units * because.unitSize),
+    bound: because.bound,
+    terms: Object.entries(because.terms).map(([name, value]) => ({ name, value, text: renderTerm(name, value) })),
+    because: renderOfferBecause(resource, because),
+    allocatedUnits: because.allocatedUnits,
+  }
+}

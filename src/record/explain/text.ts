@@ -1,0 +1,121 @@
+/**
+ * An explanation for a terminal: what it is, what it is called, and for every knob the values and the reasons under each other,
+ * at most 100 columns wide. The order answers the questions in the order in which they are asked: what is it now, why, what
+ * else.
+ */
+import { formatBytes, formatMilliCpu, formatPermyriad } from '../../model/index.ts'
+import type { CpuExplanation, Explanation, GroupExplanation, PodExplanation, ResourceExplanation } from './explain.ts'
+import type { KnobExplanation } from './knob.ts'
+import { count } from '../render.ts'
+import { formatDuration, labelled, table } from '../layout.ts'
+
+const COLUMN = 14
+
+/** The whole text, ending in a newline. */
+export function renderExplanation(explanation: Explanation): string {
+  return `${linesOf(explanation).join('\n')}\n`
+}
+
+function linesOf(explanation: Explanation): readonly string[] {
+  switch (explanation.is) {
+    case 'pod':
+      return podLines(explanation)
+    case 'group':
+      return groupLines(explanation)
+    case 'cpu':
+      return cpuLines(explanation)
+    case 'resource':
+      return resourceLines(explanation)
+  }
+}
+
+const row = (label: string, text: string): readonly string[] => labelled(label, text, COLUMN)
+const inner = (label: string, text: string): readonly string[] => labelled(`  ${label}`, text, COLUMN)
+
+function podLines(pod: PodExplanation): readonly string[] {
+  const { use, asked } = pod
+  return [
+    ...row('pod', pod.pod),
+    ...row('class', `${pod.qosClass}: ${pod.because}`),
+    ...row('kubelet', `QoS ${pod.kubeletQos}, phase ${pod.phase}, UID ${pod.uid}, read from ${pod.origin}`),
+    ...row('group', `${pod.group}${pod.present ? '' : ' (not made yet)'}`),
+    ...(asked === undefined ? [] : row('asked', `CPU: ${asked.cpu}, memory: ${asked.memory}`)),
+    ...(use === undefined
+      ? []
+      : row(
+          'uses',
+          `${formatMilliCpu(use.cpuMilli)} CPU, working set ${formatBytes(use.workingSetBytes)}, ` +
+            `throttled in ${formatPermyriad(use.throttledPermyriad)} of periods (read ${formatDuration(use.ageMs)} ago)`,
+        )),
+    ...knobLines(pod.knobs),
+  ]
+}
+
+function groupLines(group: GroupExplanation): readonly string[] {
+  return [...row('group', group.group), ...(group.pod === undefined ? [] : row('pod', group.pod)), ...knobLines(group.knobs)]
+}
+
+function knobLines(knobs: readonly KnobExplanation[]): readonly string[] {
+  return knobs.length === 0 ? ['', 'no knob of it is read or wanted'] : knobs.flatMap((knob) => ['', ...knobBlock(knob)])
+}
+
+function knobBlock(knob: KnobExplanation): readonly string[] {
+  const { now, winner, lastWrite } = knob
+  return [
+    `${knob.knob} of ${knob.group}`,
+    ...inner('now', now === undefined ? 'not read' : `${now.value} (read ${formatDuration(now.ageMs)} ago from ${now.source})`),
+    ...inner('wanted', knob.desired ?? 'nothing: no rule claims it'),
+    ...(winner === undefined ? [] : inner('because', `${winner.because} (rule ${winner.rule})`)),
+    ...knob.losers.flatMap((loser) => inner('lost', `${loser.value}: ${loser.because} (rule ${loser.rule})`)),
+    ...(knob.planned === undefined ? [] : inner('planned', knob.planned)),
+    ...(knob.note === undefined ? [] : inner('note', knob.note)),
+    ...inner('before', knob.original ?? 'never written by the agent'),
+    ...(lastWrite === undefined
+      ? []
+      : inner(
+          'last write',
+          `${formatDuration(lastWrite.agoMs)} ago: ${lastWrite.text}: ${lastWrite.outcome}; ${lastWrite.because}`,
+        )),
+  ]
+}
+
+function cpuLines(cpu: CpuExplanation): readonly string[] {
+  const spread = (cpus: string): string => (cpus === '' ? '-' : cpus.replaceAll(',', ', '))
+  return [
+    ...row('cpu', String(cpu.cpu)),
+    ...row('place', `core ${cpu.core}, socket ${cpu.socket}, NUMA node ${cpu.node}, last-level cache ${cpu.cache}`),
+    ...row('siblings', `CPUs ${spread(cpu.siblings)} are threads of this core`),
+    ...row('cache', `CPUs ${spread(cpu.cacheCpus)} share its last-level cache`),
+    '',
+    'sets',
+    ...cpu.sets.flatMap((set) => labelled(`  ${set.contains ? 'in' : 'not in'} ${set.name}`, spread(set.cpus), COLUMN + 8)),
+    '',
+    ...table([['class', 'may use it', 'pods'], ...cpu.classes.map(classRow)], ['left', 'left', 'left']),
+  ]
+}
+
+function classRow({ qosClass, may, pods, bound }: CpuExplanation['classes'][number]): readonly string[] {
+  const unbound = pods - bound
+  const note = unbound > 0 ? ` (${unbound} not bound to any CPUs)` : ''
+  return [qosClass, may ? 'yes' : 'no', `${pods}${note}`]
+}
+
+function resourceLines(resource: ResourceExplanation): readonly string[] {
+  const { offeredUnits, unit, amount, kubelet } = resource
+  return [
+    ...row('resource', kubelet?.fullName ?? resource.resource),
+    ...row(
+      'offered',
+      offeredUnits === undefined ? 'nothing was decided' : `${count(offeredUnits, 'unit')} of ${unit} (${amount})`,
+    ),
+    ...(resource.because === undefined ? [] : row('because', resource.because)),
+    ...(resource.bound === undefined ? [] : row('bound by', resource.bound)),
+    ...(resource.allocatedUnits === undefined ? [] : row('allocated', count(resource.allocatedUnits, 'unit'))),
+    ...row('kubelet', kubelet === undefined ? 'not told: no kubelet is expected' : kubeletText(kubelet)),
+  ]
+}
+
+function kubeletText(kubelet: NonNullable<ResourceExplanation['kubelet']>): string {
+  const standing = kubelet.registered ? 'registered' : `NOT registered: ${kubelet.lastError ?? 'waiting for it'}`
+  return `${standing}, ${count(kubelet.openStreams, 'open stream')}, ${kubelet.advertisedUnits} advertised, ${kubelet.allocatedUnits} allocated`
+}

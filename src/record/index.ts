@@ -1,0 +1,14 @@
+/**
+ * The record room: projections of a finished tick. The loop hands each tick to the Recorder; HTTP and the command line read from
+ * it. Nothing inside the folder is imported from outside but through this file.
+ */
+export { renderExplanation } from './explain/text.ts'
+export { type JournalEntry } from './journal.ts'
+export { formatDuration } from './layout.ts'
+export { createLogger, type Logger } from './log.ts'
+export { METRICS_CONTENT_TYPE } from './metrics/metrics.ts'
+export { Recorder } from './recorder.ts'
+export { count, renderAbstention, renderOutcome, renderStepBecause, renderSuppression, renderValue } from './render.ts'
+export { renderOffer } from './render-offer.ts'
+export { type Status } from './status/status.ts'
+export { briefStatus, renderStatus } from './status/text.ts'

@@ -1,0 +1,92 @@
+/**
+ * Logs: one JSON line per change, with a stable `msg` and the data in fields, so that lines can be counted and filtered. Written
+ * without a worker and without waiting: a reader of the log that has stalled must not stall the loop that suppresses offline
+ * work, so lines beyond a bound are dropped rather than waited for. What is buffered is flushed when the process exits.
+ */
+import { type DestinationStream, destination as fileDestination, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino'
+import type { SuppressionState } from '../model/index.ts'
+import type { Change } from './changes.ts'
+import { viewOf } from './journal.ts'
+
+export type Logger = PinoLogger
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
+
+const STDERR = 2
+const MAX_BUFFERED_BYTES = 4 * 1024 * 1024
+
+/** A logger to standard error, or to `destination` (a stream that takes one line at a time). */
+export function createLogger(level: LogLevel, destination?: DestinationStream): Logger {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination ?? fileDestination({ dest: STDERR, sync: false, maxLength: MAX_BUFFERED_BYTES }),
+  )
+}
+
+const MESSAGES: Readonly<Record<Change['kind'], string>> = {
+  write: 'knob written',
+  refused: 'write refused',
+  allowance: 'allowance changed',
+  offer: 'offer changed',
+  abstain: 'abstention changed',
+  pod: 'pod changed',
+  error: 'error',
+}
+
+export class ChangeLog {
+  readonly #logger: Logger
+  #toldAllowanceMilli: number | undefined
+
+  constructor(logger: Logger) {
+    this.#logger = logger
+  }
+
+  /** One line for each change; nothing for a tick without any. `seq` is the tick's number, to find its lines together. */
+  logTick(changes: readonly Change[], seq: number): void {
+    for (const change of changes) {
+      const level = this.#levelOf(change)
+      if (!this.#logger.isLevelEnabled(level)) continue
+      const { text, ...fields } = viewOf(change)
+      this.#logger[level]({ tick: seq, ...fields, text }, MESSAGES[change.kind])
+    }
+  }
+
+  /**
+   * While the node is hot the allowance moves many times a second, and the quotas of OT pods with it. At `info` only its large
+   * moves are told, and the writes that follow from it not at all; `debug` and the journal have them all.
+   */
+  #levelOf(change: Change): 'debug' | 'info' | 'warn' | 'error' {
+    switch (change.kind) {
+      case 'allowance':
+        return this.#isLarge(change.state) ? 'info' : 'debug'
+      case 'write': {
+        const { because } = change.result.step
+        const innermost = because.code === 'clipped' ? because.wanted : because
+        return innermost?.code === 'claim' && innermost.rule === 'suppressCpu' ? 'debug' : 'info'
+      }
+      case 'refused':
+        return 'warn'
+      case 'abstain':
+        return change.began && change.abstention.code !== 'starting' ? 'warn' : 'info'
+      case 'error':
+        return 'error'
+      case 'offer':
+      case 'pod':
+        return 'info'
+    }
+  }
+
+  /** A tenth of the node since the last line, or the floor. */
+  #isLarge({ allowanceMilli, inputs, bound }: SuppressionState): boolean {
+    const told = this.#toldAllowanceMilli
+    const moved = told === undefined || Math.abs(allowanceMilli - told) * 10 >= inputs.capacityMilli
+    const sank = bound === 'floor' && told !== allowanceMilli
+    if (!moved && !sank) return false
+    this.#toldAllowanceMilli = allowanceMilli
+    return true
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The metrics by name: what each is, its unit and its labels. Base units (cores, bytes, seconds), `_total` on counters, and label
+ * values from closed lists only: no series per pod, so the number of series does not grow with the node.
+ * Source: prometheus.io/docs/practices/naming and /instrumentation.
+ */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+const PREFIX = 'kube_agent_'
+
+/** A calm tick takes about a millisecond, a bad one less than a second. */
+const DURATION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
+
+/** Makes metrics on one registry, so that no two agents in a process (as in tests) share any. */
+class Maker {
+  readonly registry: Registry
+
+  constructor(registry: Registry) {
+    this.registry = registry
+  }
+
+  gauge<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Gauge<Label> {
+    const gauge = new Gauge<Label>({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry] })
+    // prom-client starts a gauge without labels at 0, which would be a lie until something was measured.
+    if (labelNames.length === 0) gauge.remove()
+    return gauge
+  }
+
+  counter<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Counter<Label> {
+    return new Counter<Label>({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry] })
+  }
+
+  histogram(name: string, help: string): Histogram {
+    return new Histogram({ name: `${PREFIX}${name}`, help, buckets: DURATION_BUCKETS, registers: [this.registry] })
+  }
+}
+
+function agentFamilies(make: Maker) {
+  const registers = [make.registry]
+  return {
+    buildInfo: make.gauge('build_info', 'Always 1; the labels tell the version of the agent and of Node.js', [
+      'version',
+      'node_version',
+    ]),
+    mode: make.gauge('mode', 'Mode the agent runs in: 1 for that one, 0 for the others', ['mode']),
+    ticks: make.counter('ticks_total', 'Ticks that finished, by pace', ['pace']),
+    tickFailures: make.counter('tick_failures_total', 'Ticks that failed'),
+    lastTick: make.gauge('last_tick_timestamp_seconds', 'Unix time of the last finished tick'),
+    tickDuration: make.histogram('tick_duration_seconds', 'Time from the first reading to the last write of a tick'),
+    tickLateness: make.histogram('tick_lateness_seconds', 'Time from when a tick was due to when it began'),
+    guardBeats: make.counter('guard_beats_total', 'Guard beats'),
+    lateGuardBeats: make.counter('guard_beats_late_total', 'Guard beats that came late'),
+    guardBeatLateness: make.histogram('guard_beat_lateness_seconds', 'Time from when a guard beat was due to when it came'),
+    configReloads: make.counter('config_reloads_total', 'Changed configurations that were read, by what became of them', [
+      'outcome',
+    ]),
+    cpuSeconds: new Counter({
+      name: 'process_cpu_seconds_total',
+      help: 'CPU time used by the agent itself, user and system',
+      registers,
+    }),
+    residentBytes: new Gauge({ name: 'process_resident_memory_bytes', help: 'Resident memory of the agent itself', registers }),
+    startTime: new Gauge({ name: 'process_start_time_seconds', help: 'Unix time at which the agent started', registers }),
+  }
+}
+
+function nodeFamilies(make: Maker) {
+  return {
+    nodeCpuUsed: make.gauge('node_cpu_used_cores', 'CPU used by everything on the node'),
+    nodeCpuCapacity: make.gauge('node_cpu_capacity_cores', 'CPUs online'),
+    offlineCpuUsed: make.gauge('offline_cpu_used_cores', 'CPU used under the best-effort root, untagged pods included'),
+    onlineCpuPeak: make.gauge('online_cpu_peak_cores', 'Peak over the dwell time of the CPU used by online pods and the system'),
+    memoryCapacity: make.gauge('node_memory_capacity_bytes', 'Memory of the node'),
+    memoryAvailable: make.gauge('node_memory_available_bytes', 'Memory available without swapping, as the kernel estimates it'),
+    pressure: make.gauge('node_pressure_some_ratio', 'Share of time in which some task waited for the resource (PSI some)', [
+      'resource',
+    ]),
+    readingAge: make.gauge('reading_age_seconds', 'Age of a reading when the last tick used it', ['reading']),
+    capabilityUsable: make.gauge('capability_usable', 'Whether the kernel offers the knob: 1 or 0', ['knob']),
+  }
+}
+
+function suppressFamilies(make: Maker) {
+  return {
+    allowance: make.gauge(
+      'suppress_allowance_cores',
+      'CPU that offline pods may use: all is BE and OT together, ot is OT alone',
+      ['class'],
+    ),
+    watermark: make.gauge('suppress_watermark_cores', 'CPU use of the node that offline pods may fill it up to'),
+    floor: make.gauge('suppress_floor_cores', 'CPU that offline pods keep however hot the node is'),
+    beDemand: make.gauge('suppress_be_demand_cores', 'CPU kept for BE before OT gets any'),
+    bound: make.gauge('suppress_bound', 'What bound the allowance: 1 for that one, 0 for the others', ['bound']),
+    hot: make.gauge('suppress_hot', 'Whether the node is hot or offline pods are near their allowance: 1 or 0'),
+  }
+}
+
+function workloadFamilies(make: Maker) {
+  return {
+    pods: make.gauge('pods', 'Pods listed, by class', ['class']),
+    classCpuUsed: make.gauge('class_cpu_used_cores', 'CPU used by the pods of a class', ['class']),
+    classMemory: make.gauge('class_memory_working_set_bytes', 'Working set of the pods of an offline class', ['class']),
+    podSourceProblems: make.gauge('pod_source_problems', 'Files or objects that the pod source could not use'),
+    abstentions: make.gauge('abstentions', 'Times a rule abstained in the last tick', ['rule']),
+    writes: make.counter('writes_total', 'Writes tried, by kind of knob and by what became of them', ['knob', 'outcome']),
+    knobsJournaled: make.gauge('knobs_journaled', 'Knobs whose original value the agent keeps, to put it back'),
+    knobsToChange: make.gauge('knobs_to_change', 'Steps in the plan of the last tick'),
+  }
+}
+
+function resourceFamilies(make: Maker) {
+  return {
+    offered: make.gauge('resource_offered_units', 'Units that the agent decided to offer, whatever its mode', ['resource']),
+    advertised: make.gauge('resource_advertised_units', 'Units advertised to the kubelet', ['resource']),
+    allocated: make.gauge('resource_allocated_units', 'Units handed out to pods', ['resource']),
+    unitSize: make.gauge(
+      'resource_unit_size',
+      'Size of one unit: in cores for be-cpu and ot-cpu, in bytes for be-memory and ot-memory',
+      ['resource'],
+    ),
+    registered: make.gauge('kubelet_registered', 'Whether the resource is registered with the kubelet: 1 or 0', ['resource']),
+    streams: make.gauge('kubelet_streams', 'Open ListAndWatch streams of the kubelet', ['resource']),
+  }
+}
+
+/** All metrics of the agent on a registry of their own. */
+export function createFamilies() {
+  const registry = new Registry()
+  const make = new Maker(registry)
+  return {
+    registry,
+    agent: agentFamilies(make),
+    node: nodeFamilies(make),
+    suppress: suppressFamilies(make),
+    workload: workloadFamilies(make),
+    resource: resourceFamilies(make),
+  }
+}
+
+export type Families = ReturnType<typeof createFamilies>

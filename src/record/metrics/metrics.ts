@@ -1,0 +1,235 @@
+/**
+ * Metrics as projections of a finished tick. All work is done here, in the tick; a scrape prints numbers that are already there
+ * and calls nothing back. On a hot tick only the values of node and class level move: pods are not read on those.
+ */
+import { type Gauge, Registry } from 'prom-client'
+import type {
+  AllowanceBound,
+  Decision,
+  Mode,
+  NodeSnapshot,
+  OutcomeKind,
+  Reading,
+  ResourceState,
+  SuppressionState,
+  TickRecord,
+} from '../../model/index.ts'
+import { ageMs, KNOB_KINDS, MODES, OFFLINE_RESOURCES, QOS_CLASSES, RULES } from '../../model/index.ts'
+import { sumClasses } from '../classes.ts'
+import { createFamilies, type Families } from './families.ts'
+
+/** The Content-Type of Metrics.text(). */
+export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
+
+/** What became of a changed configuration. */
+export type ReloadOutcome = 'applied' | 'rejected'
+
+// Written as total records, so that a new member of the union without a series does not compile.
+const BOUNDS: Readonly<Record<AllowanceBound, true>> = {
+  watermark: true,
+  growth: true,
+  dwell: true,
+  deadBand: true,
+  floor: true,
+  cpuset: true,
+  stale: true,
+}
+const OUTCOMES: Readonly<Record<OutcomeKind, true>> = {
+  applied: true,
+  unchanged: true,
+  vanished: true,
+  refused: true,
+  forbidden: true,
+  busy: true,
+  mismatch: true,
+  failed: true,
+}
+const BOUND_NAMES = Object.keys(BOUNDS)
+
+export class Metrics {
+  readonly #families: Families = createFamilies()
+  #capabilities: NodeSnapshot['capabilities'] | undefined
+  #mode: Mode | undefined
+  #bound: AllowanceBound | undefined
+  #cpuMicros = 0
+
+  /** `startedWallMs` is when the process started, in milliseconds since the epoch. */
+  constructor(version: string, startedWallMs: number) {
+    const { agent, workload } = this.#families
+    agent.buildInfo.set({ version, node_version: process.versions.node }, 1)
+    agent.startTime.set(startedWallMs / 1000)
+    // A series that first appears with its first event hides that event from rate() and increase().
+    for (const pace of ['calm', 'hot']) agent.ticks.inc({ pace }, 0)
+    for (const outcome of ['applied', 'rejected']) agent.configReloads.inc({ outcome }, 0)
+    for (const knob of KNOB_KINDS) for (const outcome of Object.keys(OUTCOMES)) workload.writes.inc({ knob, outcome }, 0)
+    this.#readProcess()
+  }
+
+  tick(record: TickRecord): void {
+    const { agent, workload } = this.#families
+    const { mode, snapshot, decision } = record
+    if (mode !== this.#mode) oneHot(agent.mode, 'mode', MODES, mode)
+    this.#mode = mode
+    agent.ticks.inc({ pace: snapshot.pace })
+    agent.lastTick.set(snapshot.wallMs / 1000)
+    agent.tickDuration.observe(Math.max(0, record.tookMs) / 1000)
+    agent.tickLateness.observe(Math.max(0, record.lateMs) / 1000)
+    for (const { step, outcome } of record.results) workload.writes.inc({ knob: step.kind, outcome: outcome.is })
+    workload.knobsToChange.set(record.plan.length)
+    this.#node(snapshot)
+    this.#suppression(decision.suppression)
+    this.#abstentions(decision)
+    if (snapshot.pace === 'calm') this.#calm(record)
+  }
+
+  tickFailed(): void {
+    this.#families.agent.tickFailures.inc()
+  }
+
+  guardBeat(lateMs: number, late: boolean): void {
+    const { agent } = this.#families
+    agent.guardBeats.inc()
+    agent.guardBeatLateness.observe(Math.max(0, lateMs) / 1000)
+    if (late) agent.lateGuardBeats.inc()
+  }
+
+  resources(states: readonly ResourceState[]): void {
+    const { resource } = this.#families
+    for (const state of states) {
+      const labels = { resource: state.resource }
+      resource.advertised.set(labels, state.advertisedUnits)
+      resource.allocated.set(labels, state.allocatedUnits)
+      resource.registered.set(labels, state.registered ? 1 : 0)
+      resource.streams.set(labels, state.openStreams)
+    }
+  }
+
+  configReload(outcome: ReloadOutcome): void {
+    this.#families.agent.configReloads.inc({ outcome })
+  }
+
+  /** The scrape, in the Prometheus text format. */
+  text(): Promise<string> {
+    return this.#families.registry.metrics()
+  }
+
+  #node({ node, bestEffort, topology, pods, nowMs }: NodeSnapshot): void {
+    const families = this.#families.node
+    setOrRemove(families.nodeCpuUsed, toCores(node.cpu?.value.usedMilli))
+    families.nodeCpuCapacity.set(topology.online.size)
+    setOrRemove(families.offlineCpuUsed, toCores(bestEffort.cpu?.value.usedMilli))
+    this.#age('node_cpu', node.cpu, nowMs)
+    this.#age('offline_cpu', bestEffort.cpu, nowMs)
+    this.#age('memory', node.memory, nowMs)
+    this.#age('cpu_pressure', node.cpuPressure, nowMs)
+    this.#age('memory_pressure', node.memoryPressure, nowMs)
+    this.#age('io_pressure', node.ioPressure, nowMs)
+    families.readingAge.set({ reading: 'pods' }, Math.max(0, nowMs - pods.atMs) / 1000)
+  }
+
+  #age(reading: string, value: Reading<unknown> | undefined, nowMs: number): void {
+    const { readingAge } = this.#families.node
+    if (value === undefined) readingAge.remove({ reading })
+    else readingAge.set({ reading }, Math.max(0, ageMs(value, nowMs)) / 1000)
+  }
+
+  #suppression(state: SuppressionState | undefined): void {
+    const { suppress, node } = this.#families
+    setOrRemove(node.onlineCpuPeak, toCores(state?.inputs.onlineMilli))
+    setOrRemove(suppress.watermark, toCores(state?.inputs.watermarkMilli))
+    setOrRemove(suppress.floor, toCores(state?.inputs.floorMilli))
+    setOrRemove(suppress.beDemand, toCores(state?.beDemandMilli))
+    setOrRemove(suppress.hot, state === undefined ? undefined : Number(state.hot))
+    if (state === undefined) {
+      suppress.allowance.reset()
+      suppress.bound.reset()
+    } else {
+      suppress.allowance.set({ class: 'all' }, state.allowanceMilli / 1000)
+      suppress.allowance.set({ class: 'ot' }, state.otAllowanceMilli / 1000)
+      if (state.bound !== this.#bound) oneHot(suppress.bound, 'bound', BOUND_NAMES, state.bound)
+    }
+    this.#bound = state?.bound
+  }
+
+  #abstentions({ abstentions }: Decision): void {
+    for (const rule of RULES) {
+      let times = 0
+      for (const abstention of abstentions) if (abstention.rule === rule) times += 1
+      this.#families.workload.abstentions.set({ rule }, times)
+    }
+  }
+
+  #calm({ snapshot, decision, journaled }: TickRecord): void {
+    const { workload } = this.#families
+    workload.podSourceProblems.set(snapshot.pods.problems.length)
+    workload.knobsJournaled.set(journaled.size)
+    this.#slowNode(snapshot)
+    this.#classes(decision)
+    this.#offers(decision)
+    if (snapshot.capabilities !== this.#capabilities) {
+      for (const knob of KNOB_KINDS)
+        this.#families.node.capabilityUsable.set({ knob }, snapshot.capabilities.knobs[knob].usable ? 1 : 0)
+      this.#capabilities = snapshot.capabilities
+    }
+    this.#readProcess()
+  }
+
+  #slowNode({ node }: NodeSnapshot): void {
+    const families = this.#families.node
+    setOrRemove(families.memoryCapacity, node.memory?.value.totalBytes)
+    setOrRemove(families.memoryAvailable, node.memory?.value.availableBytes)
+    for (const resource of ['cpu', 'memory', 'io'] as const) {
+      const pressure = node[`${resource}Pressure`]
+      if (pressure === undefined) families.pressure.remove({ resource })
+      else families.pressure.set({ resource }, pressure.value.someUsPerSecond / 1_000_000)
+    }
+  }
+
+  #classes(decision: Decision): void {
+    const { workload } = this.#families
+    const sums = sumClasses(decision.pods)
+    for (const qosClass of QOS_CLASSES) {
+      const sum = sums[qosClass]
+      workload.pods.set({ class: qosClass }, sum.pods)
+      workload.classCpuUsed.set({ class: qosClass }, sum.usedMilli / 1000)
+    }
+    workload.classMemory.set({ class: 'BE' }, sums.BE.workingSetBytes)
+    workload.classMemory.set({ class: 'OT' }, sums.OT.workingSetBytes)
+  }
+
+  #offers({ offers }: Decision): void {
+    const families = this.#families.resource
+    for (const resource of OFFLINE_RESOURCES) {
+      const offer = offers.find((candidate) => candidate.resource === resource)
+      if (offer === undefined) {
+        families.offered.remove({ resource })
+        continue
+      }
+      families.offered.set({ resource }, offer.units)
+      families.unitSize.set({ resource }, resource.endsWith('cpu') ? offer.because.unitSize / 1000 : offer.because.unitSize)
+    }
+  }
+
+  /** One clock call and one small file of procfs, once per calm tick. */
+  #readProcess(): void {
+    const { agent } = this.#families
+    const { user, system } = process.cpuUsage()
+    agent.cpuSeconds.inc(Math.max(0, user + system - this.#cpuMicros) / 1_000_000)
+    this.#cpuMicros = user + system
+    agent.residentBytes.set(process.memoryUsage.rss())
+  }
+}
+
+function toCores(milli: number | undefined): number | undefined {
+  return milli === undefined ? undefined : milli / 1000
+}
+
+/** A value that is not known has no series, rather than a 0 that nobody measured. */
+function setOrRemove(gauge: Gauge<never>, value: number | undefined): void {
+  if (value === undefined) gauge.remove()
+  else gauge.set(value)
+}
+
+function oneHot<Label extends string>(gauge: Gauge<Label>, label: Label, names: readonly string[], on: string): void {
+  for (const name of names) gauge.set({ [label]: name } as Record<Label, string>, name === on ? 1 : 0)
+}

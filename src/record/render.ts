@@ -1,0 +1,210 @@
+/**
+ * Reasons as sentences: every code of the closed unions (Because, StepBecause, ClassBecause, OfferBecause, Outcome) becomes one
+ * line of plain English with its numbers and units, for somebody who was woken up by it. Rules only gather the data; the text is
+ * made here, and only when it is asked for or when something has changed.
+ */
+import type {
+  Abstention,
+  AllowanceBound,
+  Because,
+  ClassBecause,
+  KnobKind,
+  KnobSetting,
+  KnobValue,
+  Outcome,
+  QosClass,
+  Step,
+  StepBecause,
+  SuppressionInputs,
+  SuppressionState,
+} from '../model/index.ts'
+import { formatBytes, formatKnobValue, formatMilliCpu, formatPermyriad } from '../model/index.ts'
+
+/** A value of a knob in the words of its kernel file; `unknown` for one that was never read. */
+export function renderValue(kind: KnobKind, value: KnobValue | undefined): string {
+  return value === undefined ? 'unknown' : formatKnobValue({ kind, value } as KnobSetting)
+}
+
+/** Why a rule wants a value. */
+export function renderBecause(because: Because): string {
+  switch (because.code) {
+    case 'limits.quota':
+      return `the ${because.qosClass} pod asked for ${count(because.units, 'unit')} of ${formatMilliCpu(because.unitMilli)}`
+    case 'limits.memory':
+      return `the ${because.qosClass} pod asked for ${count(because.units, 'unit')} of ${formatBytes(because.unitBytes)}`
+    case 'identity.weight':
+      return `${because.qosClass} pods share CPU in proportion to what they asked for: ${formatMilliCpu(because.askedMilli)}`
+    case 'identity.idle':
+      return `${because.qosClass} yields to everything beside it: the group is scheduled as idle`
+    case 'identity.least':
+      return `${because.qosClass} gets the least weight there is, as cpu.idle can't be used: ${because.missing}`
+    case 'placement.besteffort':
+      return `${because.qosClass} may run on ${bestEffortCpus(because.dedicated, because.shared)}`
+    case 'placement.pool':
+      return poolReason(because.qosClass, because.reserved, because.dedicated)
+    case 'suppress.root':
+      return `${formula(because.inputs)}${boundNote(because.bound, because.inputs)}${untaggedNote(because.untaggedMilli)}`
+    case 'suppress.ot':
+      return (
+        `OT pods together get ${formatMilliCpu(because.otAllowanceMilli)}, split by what they asked for: allowance ` +
+        `${formatMilliCpu(because.allowanceMilli)}, of which BE demands ${formatMilliCpu(because.beDemandMilli)}${otNote(because.bound)}`
+      )
+  }
+}
+
+/** Where suppression stands, with the sum that leads there. */
+export function renderSuppression(state: SuppressionState): string {
+  return (
+    `allowance ${formatMilliCpu(state.allowanceMilli)} for BE and OT: ${formula(state.inputs)}` +
+    `${boundNote(state.bound, state.inputs)}; OT alone ${formatMilliCpu(state.otAllowanceMilli)}`
+  )
+}
+
+function formula(inputs: SuppressionInputs): string {
+  return (
+    `watermark ${formatPermyriad(inputs.watermarkPermyriad)} of ${formatMilliCpu(inputs.capacityMilli)} is ` +
+    `${formatMilliCpu(inputs.watermarkMilli)}, less ${formatMilliCpu(inputs.onlineMilli)} that online services and the system use ` +
+    `(peak over the dwell time) and ${formatMilliCpu(inputs.marginMilli)} margin`
+  )
+}
+
+function boundNote(bound: AllowanceBound, inputs: SuppressionInputs): string {
+  const leaves = formatMilliCpu(Math.max(0, inputs.watermarkMilli - inputs.onlineMilli - inputs.marginMilli))
+  switch (bound) {
+    case 'watermark':
+      return ''
+    case 'growth':
+      return `; growing back in steps towards ${leaves}`
+    case 'dwell':
+      return `; may grow towards ${leaves} once the dwell time is over`
+    case 'deadBand':
+      return `; kept, since ${leaves} is too small a change to write`
+    case 'floor':
+      return `; that leaves ${leaves}, so the floor of ${formatMilliCpu(inputs.floorMilli)} holds`
+    case 'cpuset':
+      return `; that leaves ${leaves}, more than the best-effort CPUs can give`
+    case 'stale':
+      return '; held or lowered, since the CPU readings are missing or old'
+  }
+}
+
+function otNote(bound: AllowanceBound): string {
+  switch (bound) {
+    case 'watermark':
+    case 'cpuset':
+      return ''
+    case 'growth':
+      return '; growing back in steps'
+    case 'dwell':
+      return '; may grow once the dwell time is over'
+    case 'deadBand':
+      return '; kept, since the change is too small to write'
+    case 'floor':
+      return '; the floor of OT holds'
+    case 'stale':
+      return '; held, since the CPU readings are missing or old'
+  }
+}
+
+function untaggedNote(untaggedMilli: number): string {
+  if (untaggedMilli === 0) return ''
+  return `; ${formatMilliCpu(untaggedMilli)} of untagged pods under the same root and room for their growth come on top`
+}
+
+function bestEffortCpus(dedicated: string, shared: string): string {
+  const parts = [
+    ...(dedicated === '' ? [] : [`CPUs ${dedicated}, dedicated to offline pods`]),
+    ...(shared === '' ? [] : [`CPUs ${shared}, shared with the online pool`]),
+  ]
+  return parts.length === 0 ? 'all online CPUs' : parts.join(', and ')
+}
+
+function poolReason(qosClass: QosClass, reserved: string, dedicated: string): string {
+  const kept = [
+    ...(reserved === '' || qosClass === 'SYSTEM' ? [] : [`CPUs ${reserved}, reserved for the system`]),
+    ...(dedicated === '' ? [] : [`CPUs ${dedicated}, dedicated to offline pods`]),
+  ]
+  return kept.length === 0 ? `${qosClass} runs on the online pool` : `${qosClass} keeps off ${kept.join(', and ')}`
+}
+
+/** Why a step is in the plan. */
+export function renderStepBecause(because: StepBecause): string {
+  switch (because.code) {
+    case 'claim':
+      return `${renderBecause(because.because)} (rule ${because.rule})`
+    case 'clipped': {
+      const limited = `the parent ${because.parent} allows no more`
+      return because.wanted === undefined
+        ? `${limited}; nobody claims this group, and it follows when the parent grows again`
+        : `${limited}; wanted more: ${renderStepBecause(because.wanted)}`
+    }
+    case 'restore':
+      return 'no rule wants it any more: back to what it was before the agent'
+  }
+}
+
+/** What a step changes: `quota of /kubepods/besteffort max → 180m (18000/100000 us)`. */
+export function renderStep(step: Step): string {
+  return `${step.kind} of ${step.group} ${renderValue(step.kind, step.from)} → ${formatKnobValue(step)}`
+}
+
+/** How the class of a pod was found. */
+export function renderClassBecause(because: ClassBecause): string {
+  switch (because.by) {
+    case 'label':
+      return `label ${because.key}=${because.value}`
+    case 'resources':
+      return `it asks for ${because.resource}`
+    case 'namespace':
+      return `the configured rule for namespace ${because.namespace}`
+    case 'labelIgnored':
+      return (
+        `label ${because.key}=${because.value} is ignored: the pod is ${because.kubeletQos} to the kubelet (it has CPU or memory ` +
+        'requests), so its group is not under the offline root'
+      )
+    case 'kubeletQos':
+      return `kubelet QoS ${because.kubeletQos}; no label, offline resource or namespace rule says otherwise`
+  }
+}
+
+/** Why a rule did not act. */
+export function renderAbstention(abstention: Abstention): string {
+  switch (abstention.code) {
+    case 'starting':
+      return 'too few readings yet to decide on; what is in force stays'
+    case 'silent':
+      return 'readings are missing or old: nothing grows until they are back'
+    case 'wouldKill':
+      return (
+        `${abstention.pod} uses ${formatBytes(abstention.usesBytes)}, more than the ${formatBytes(abstention.limitBytes)} it asked for: ` +
+        'a limit set now would kill it'
+      )
+  }
+}
+
+/** What became of a write. */
+export function renderOutcome(outcome: Outcome): string {
+  switch (outcome.is) {
+    case 'applied':
+      return 'written'
+    case 'unchanged':
+      return 'the file already held it'
+    case 'vanished':
+      return `the group is gone (${outcome.errno}), as when a pod ends`
+    case 'refused':
+      return `the kernel refuses this value (${outcome.errno})`
+    case 'forbidden':
+      return `this process may not write there (${outcome.errno}): check its privileges and how the cgroup tree is mounted`
+    case 'busy':
+      return `the kernel is busy (${outcome.errno}): tried again on the next tick`
+    case 'mismatch':
+      return `written, but the file reads ${outcome.reads}`
+    case 'failed':
+      return `the write failed (${outcome.errno})`
+  }
+}
+
+/** `1 unit`, `12 units`. */
+export function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`
+}

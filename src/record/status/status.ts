@@ -1,0 +1,215 @@
+/**
+ * How the agent and its node stand, as plain data: what `status`, `/statusz` and the landing page show. Put together when
+ * somebody asks, from the last finished tick and the counts the recorder keeps; nothing is read from the node for it.
+ */
+import type {
+  Capabilities,
+  KnobKind,
+  Mode,
+  OfflineResource,
+  QosClass,
+  ReadonlyKnobTable,
+  ResourceState,
+  TickRecord,
+} from '../../model/index.ts'
+import { isSuccess, KNOB_KINDS, OFFLINE_RESOURCES, podKey, QOS_CLASSES } from '../../model/index.ts'
+import type { LastWrite } from '../changes.ts'
+import { type ClassSum, sumClasses } from '../classes.ts'
+import { count, renderAbstention, renderOutcome, renderStep, renderSuppression } from '../render.ts'
+import { renderAmount, renderOfferBecause } from '../render-offer.ts'
+
+interface StatusProblem {
+  /** An error keeps the agent from doing its work; a warning keeps it from doing all of it. */
+  readonly severity: 'error' | 'warning'
+  readonly text: string
+}
+
+export interface LoopStatus {
+  readonly ticks: number
+  /** Ticks that failed since the last good one. */
+  readonly failingTicks: number
+  readonly failedTicks: number
+  readonly lastError?: string
+  readonly guardBeats: number
+  readonly lateGuardBeats: number
+}
+
+export interface ResourceStatus {
+  readonly resource: OfflineResource
+  /** What the last decision offers; undefined while nothing was decided. */
+  readonly offeredUnits?: number
+  /** One unit, as in `100m` or `512 MiB`. */
+  readonly unit?: string
+  readonly because?: string
+  /** The following are undefined where no kubelet is expected. */
+  readonly advertisedUnits?: number
+  readonly allocatedUnits?: number
+  readonly registered?: boolean
+  readonly streams?: number
+}
+
+export interface NodeStatus {
+  readonly dialect: Capabilities['dialect']
+  readonly driver: Capabilities['driver']
+  readonly kernel: string
+  readonly cpus: number
+  readonly cores: number
+  readonly numaNodes: number
+  readonly usedMilli?: number
+  readonly memoryAvailableBytes?: number
+  readonly memoryTotalBytes?: number
+  readonly capabilities: readonly { readonly knob: KnobKind; readonly usable: boolean; readonly detail: string }[]
+}
+
+export interface TickStatus {
+  readonly seq: number
+  readonly ageMs: number
+  readonly tookMs: number
+  readonly lateMs: number
+  readonly pace: 'calm' | 'hot'
+}
+
+export interface Status {
+  readonly version: string
+  readonly nodeName: string
+  /** Operating system and processor, once they are known. */
+  readonly host?: string
+  readonly pid: number
+  readonly startedWallMs: number
+  readonly uptimeMs: number
+  readonly loop: LoopStatus
+  readonly resources: readonly ResourceStatus[]
+  readonly problems: readonly StatusProblem[]
+  /** Undefined until a tick has finished, like all that follows from one. */
+  readonly mode?: Mode
+  readonly lastTick?: TickStatus
+  readonly node?: NodeStatus
+  readonly suppression?: string
+  /** CPU lists. */
+  readonly placement?: {
+    readonly reserved: string
+    readonly pool: string
+    readonly dedicated: string
+    readonly bestEffort: string
+  }
+  readonly classes?: readonly (ClassSum & { readonly qosClass: QosClass })[]
+  readonly podSource?: { readonly source: string; readonly ageMs: number; readonly pods: number }
+  readonly knobs?: { readonly journaled: number; readonly toChange: number }
+}
+
+export interface StatusView {
+  readonly identity: Pick<Status, 'version' | 'nodeName' | 'host' | 'pid' | 'startedWallMs'>
+  readonly startedMs: number
+  readonly loop: LoopStatus
+  readonly writes: ReadonlyKnobTable<LastWrite>
+  readonly resources: readonly ResourceState[]
+  readonly record: TickRecord | undefined
+}
+
+/** The status at `nowMs`. */
+export function statusOf(view: StatusView, nowMs: number): Status {
+  const { record } = view
+  return {
+    ...view.identity,
+    uptimeMs: nowMs - view.startedMs,
+    loop: view.loop,
+    ...(record === undefined ? {} : tickParts(record, nowMs)),
+    resources: OFFLINE_RESOURCES.map((resource) => resourceStatus(resource, view)),
+    problems: problemsOf(view),
+  }
+}
+
+function tickParts(record: TickRecord, nowMs: number) {
+  const { snapshot, decision, mode } = record
+  const { placement } = decision
+  const sums = sumClasses(decision.pods)
+  return {
+    mode,
+    lastTick: {
+      seq: snapshot.seq,
+      ageMs: nowMs - snapshot.nowMs,
+      tookMs: record.tookMs,
+      lateMs: record.lateMs,
+      pace: snapshot.pace,
+    },
+    node: nodeStatus(record),
+    ...(decision.suppression === undefined ? {} : { suppression: renderSuppression(decision.suppression) }),
+    placement: {
+      reserved: placement.reserved.toString(),
+      pool: placement.pool.toString(),
+      dedicated: placement.dedicated.toString(),
+      bestEffort: placement.bestEffort.toString(),
+    },
+    classes: QOS_CLASSES.map((qosClass) => ({ qosClass, ...sums[qosClass] })),
+    podSource: { source: snapshot.pods.source, ageMs: nowMs - snapshot.pods.atMs, pods: snapshot.pods.pods.length },
+    knobs: { journaled: record.journaled.size, toChange: record.plan.length },
+  }
+}
+
+function nodeStatus({ snapshot }: TickRecord): NodeStatus {
+  const { capabilities, topology, node } = snapshot
+  const memory = node.memory?.value
+  return {
+    dialect: capabilities.dialect,
+    driver: capabilities.driver,
+    kernel: capabilities.kernelRelease,
+    cpus: topology.online.size,
+    cores: topology.cores.length,
+    numaNodes: topology.nodes.length,
+    ...(node.cpu === undefined ? {} : { usedMilli: Math.round(node.cpu.value.usedMilli) }),
+    ...(memory === undefined ? {} : { memoryAvailableBytes: memory.availableBytes, memoryTotalBytes: memory.totalBytes }),
+    capabilities: KNOB_KINDS.map((knob) => {
+      const capability = capabilities.knobs[knob]
+      return { knob, usable: capability.usable, detail: capability.usable ? capability.file : capability.reason }
+    }),
+  }
+}
+
+function resourceStatus(resource: OfflineResource, { record, resources }: StatusView): ResourceStatus {
+  const offer = record?.decision.offers.find((candidate) => candidate.resource === resource)
+  const state = resources.find((candidate) => candidate.resource === resource)
+  return {
+    resource,
+    ...(offer === undefined
+      ? {}
+      : {
+          offeredUnits: offer.units,
+          unit: renderAmount(resource, offer.because.unitSize),
+          because: renderOfferBecause(resource, offer.because),
+        }),
+    ...(state === undefined
+      ? {}
+      : {
+          advertisedUnits: state.advertisedUnits,
+          allocatedUnits: state.allocatedUnits,
+          registered: state.registered,
+          streams: state.openStreams,
+        }),
+  }
+}
+
+function problemsOf({ loop, record, resources, writes }: StatusView): readonly StatusProblem[] {
+  const problems: StatusProblem[] = []
+  const add = (severity: StatusProblem['severity'], text: string) => problems.push({ severity, text })
+  if (record === undefined) add('error', 'no tick has finished yet')
+  if (loop.failingTicks > 0)
+    add('error', `failing for ${count(loop.failingTicks, 'tick')}: ${loop.lastError ?? 'unknown reason'}`)
+  for (const state of resources) {
+    if (!state.registered)
+      add('error', `${state.fullName} is not registered with the kubelet: ${state.lastError ?? 'waiting for it'}`)
+  }
+  if (record === undefined) return problems
+  // Only what is still in the plan: a write that failed and is no longer wanted is history.
+  for (const { group, kind } of record.plan) {
+    const last = writes.get(group, kind)?.result
+    if (last === undefined || isSuccess(last.outcome) || last.outcome.is === 'vanished') continue
+    add(last.outcome.is === 'busy' ? 'warning' : 'error', `${renderStep(last.step)}: ${renderOutcome(last.outcome)}`)
+  }
+  for (const text of record.snapshot.pods.problems) add('warning', `pod source: ${text}`)
+  for (const abstention of record.decision.abstentions)
+    add('warning', `rule ${abstention.rule} abstains: ${renderAbstention(abstention)}`)
+  for (const { because, reading } of record.decision.pods) {
+    if (because.by === 'labelIgnored') add('warning', `${podKey(reading.spec)}: label ${because.key}=${because.value} is ignored`)
+  }
+  return problems
+}

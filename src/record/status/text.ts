@@ -1,0 +1,142 @@
+/**
+ * The status for a terminal: one page of at most 100 columns, and one line for scripts and `--brief`. Problems come first, since
+ * they are what somebody looks for who opens it at night.
+ */
+import { formatBytes, formatMilliCpu } from '../../model/index.ts'
+import { count } from '../render.ts'
+import type { LoopStatus, NodeStatus, ResourceStatus, Status, TickStatus } from './status.ts'
+import { clip, formatDuration, labelled, table, WIDTH, wrap } from '../layout.ts'
+
+/** Column at which values begin. */
+const COLUMN = 14
+/** More would push the rest of the page off the screen. */
+const MAX_PROBLEMS = 20
+
+/** The whole page, ending in a newline. */
+export function renderStatus(status: Status): string {
+  const { node, lastTick, classes } = status
+  const lines = [
+    ...row(
+      'kube-agent',
+      `${status.version}, mode ${status.mode ?? 'not known yet'}, pid ${status.pid}, up ${formatDuration(status.uptimeMs)}`,
+    ),
+    ...(node === undefined ? row('node', status.nodeName) : nodeLines(status.nodeName, status.host, node)),
+    ...row('last tick', lastTick === undefined ? 'none yet' : tickText(lastTick)),
+    ...row('loop', loopText(status.loop)),
+    ...(status.podSource === undefined
+      ? []
+      : row(
+          'pods',
+          `${status.podSource.pods} from ${status.podSource.source}, read ${formatDuration(status.podSource.ageMs)} ago`,
+        )),
+    ...(status.knobs === undefined
+      ? []
+      : row('knobs', `${status.knobs.toChange} to change, ${status.knobs.journaled} with a journaled original`)),
+    '',
+    ...problemLines(status),
+    ...(status.suppression === undefined ? [] : ['', ...row('suppression', status.suppression)]),
+    ...(status.placement === undefined ? [] : ['', 'CPUs', ...placementLines(status.placement)]),
+    ...(classes === undefined ? [] : ['', ...classLines(classes)]),
+    '',
+    ...resourceLines(status.resources),
+    ...(node === undefined ? [] : ['', 'capabilities', ...capabilityLines(node)]),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** One line: `OK …`, or `error: …` with the first thing that keeps the agent from its work. */
+export function briefStatus(status: Status): string {
+  const errors = status.problems.filter(({ severity }) => severity === 'error')
+  const [first] = errors
+  if (first !== undefined) return `error: ${first.text}${errors.length === 1 ? '' : ` (and ${errors.length - 1} more)`}`
+  const warnings = status.problems.length
+  const { node, lastTick, podSource } = status
+  const parts = [
+    `mode ${status.mode ?? 'unknown'}`,
+    ...(podSource === undefined ? [] : [count(podSource.pods, 'pod')]),
+    ...(node?.usedMilli === undefined ? [] : [`${formatMilliCpu(node.usedMilli)} of ${count(node.cpus, 'CPU')} used`]),
+    ...(lastTick === undefined ? [] : [`last tick ${formatDuration(lastTick.ageMs)} ago`]),
+    ...(warnings === 0 ? [] : [count(warnings, 'warning')]),
+  ]
+  return `OK ${parts.join(', ')}`
+}
+
+function row(label: string, text: string): readonly string[] {
+  return labelled(label, text, COLUMN)
+}
+
+function nodeLines(name: string, host: string | undefined, node: NodeStatus): readonly string[] {
+  const cpus = `${count(node.cpus, 'CPU')} (${count(node.cores, 'core')}, ${count(node.numaNodes, 'NUMA node')})`
+  const used = node.usedMilli === undefined ? 'use not known yet' : `${formatMilliCpu(node.usedMilli)} used`
+  const memory =
+    node.memoryTotalBytes === undefined || node.memoryAvailableBytes === undefined
+      ? ''
+      : `, ${formatBytes(node.memoryAvailableBytes)} of ${formatBytes(node.memoryTotalBytes)} memory available`
+  return [
+    ...row('node', `${name}, ${cpus}, ${used}${memory}`),
+    ...(host === undefined ? [] : row('host', host)),
+    ...row('kernel', `${node.kernel}, cgroup ${node.dialect}, ${node.driver} driver`),
+  ]
+}
+
+function tickText(tick: TickStatus): string {
+  return `number ${tick.seq}, ${formatDuration(tick.ageMs)} ago, pace ${tick.pace}, took ${tick.tookMs.toFixed(1)} ms, ${tick.lateMs.toFixed(1)} ms late`
+}
+
+function loopText(loop: LoopStatus): string {
+  const failing = loop.failingTicks === 0 ? '' : `, FAILING for ${count(loop.failingTicks, 'tick')}: ${loop.lastError ?? ''}`
+  return `${count(loop.ticks, 'tick')}, ${loop.failedTicks} failed, ${count(loop.guardBeats, 'guard beat')}, ${loop.lateGuardBeats} late${failing}`
+}
+
+function problemLines({ problems }: Status): readonly string[] {
+  if (problems.length === 0) return ['no problems']
+  const lines = problems.slice(0, MAX_PROBLEMS).flatMap(({ severity, text }) => labelled(`  ${severity}`, text, COLUMN))
+  const more =
+    problems.length > MAX_PROBLEMS ? [`  and ${problems.length - MAX_PROBLEMS} more, all of them in the JSON form`] : []
+  return [count(problems.length, 'problem'), ...lines, ...more]
+}
+
+function placementLines(placement: NonNullable<Status['placement']>): readonly string[] {
+  return [
+    ['reserved', placement.reserved],
+    ['online pool', placement.pool],
+    ['dedicated', placement.dedicated],
+    ['best effort', placement.bestEffort],
+  ].flatMap(([label = '', cpus = '']) => labelled(`  ${label}`, cpus === '' ? '-' : cpus.replaceAll(',', ', '), COLUMN + 2))
+}
+
+function classLines(classes: NonNullable<Status['classes']>): readonly string[] {
+  const rows = classes
+    .filter(({ pods }) => pods > 0)
+    .map((sum) => [
+      sum.qosClass,
+      String(sum.pods),
+      formatMilliCpu(sum.usedMilli),
+      sum.askedMilli === 0 ? '-' : formatMilliCpu(sum.askedMilli),
+      sum.askedBytes === 0 ? '-' : formatBytes(sum.workingSetBytes),
+      sum.askedBytes === 0 ? '-' : formatBytes(sum.askedBytes),
+    ])
+  return table([['class', 'pods', 'CPU used', 'CPU asked', 'memory used', 'memory asked'], ...rows], ['left'])
+}
+
+function resourceLines(resources: readonly ResourceStatus[]): readonly string[] {
+  const cell = (value: number | string | undefined): string => (value === undefined ? '-' : String(value))
+  const rows = resources.map((state) => [
+    state.resource,
+    cell(state.unit),
+    cell(state.offeredUnits),
+    cell(state.advertisedUnits),
+    cell(state.allocatedUnits),
+    state.registered === undefined ? '-' : state.registered ? 'yes' : 'NO',
+  ])
+  return table([['resource', 'unit', 'offered', 'advertised', 'allocated', 'registered'], ...rows], ['left'])
+}
+
+function capabilityLines({ capabilities }: NodeStatus): readonly string[] {
+  const usable = capabilities.filter((capability) => capability.usable).map(({ knob }) => knob)
+  const missing = capabilities.filter((capability) => !capability.usable)
+  return [
+    ...(usable.length === 0 ? [] : wrap(`usable: ${usable.join(', ')}`, 2)),
+    ...missing.map(({ knob, detail }) => clip(`  not ${knob}: ${detail}`, WIDTH)),
+  ]
+}

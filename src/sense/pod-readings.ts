@@ -1,0 +1,199 @@
+/**
+ * The pods of the source joined with the cgroup tree: which groups exist, which containers are in them, what they use. Walked once per
+ * calm tick. The dear and slow readings (memory, throttling, the list of containers) go round the pods in turn, so that the cost of a tick stays flat.
+ */
+import type {
+  GroupLayout,
+  GroupPath,
+  GroupMemory,
+  GroupThrottling,
+  KernelPort,
+  PodReading,
+  PodSpec,
+  PodUse,
+} from '../model/index.ts'
+import { bytes, childGroup, isPodGroupName, milliCpu, podGroup, qosRoot, type PodList } from '../model/index.ts'
+import type { KnobReadings } from './knob-readings.ts'
+import { RateWindow } from './rates.ts'
+
+/** Memory, throttling and containers of a pod are read anew on every n-th calm tick, other pods on the ticks between. */
+const ROUND = 10
+/** A pod's use is averaged over one calm tick; a sweep that an event asked for must not shorten that to a few milliseconds. */
+const POD_SAMPLES = 8
+const POD_WINDOW_MS = 500
+
+interface TrackedPod {
+  readonly group: GroupPath
+  usage: RateWindow
+  present: boolean
+  children: readonly GroupPath[]
+  workingSetBytes: number
+  workingSetAtMs: number
+  /** Calm ticks since its group was first seen. */
+  sweeps: number
+  throttling: GroupThrottling
+  throttledPermyriad: number
+  reading: PodReading
+  /** Set when the kernel said that the container list must be out of date. */
+  relist: boolean
+}
+
+export class PodReadings {
+  readonly #kernel: KernelPort
+  readonly #layout: GroupLayout
+  readonly #knobs: KnobReadings
+  readonly #tracked = new Map<string, TrackedPod>()
+  readonly #memory: GroupMemory = { usageBytes: 0, inactiveFileBytes: 0 }
+  readonly #throttling: GroupThrottling = { periods: 0, throttledPeriods: 0 }
+  #round = 0
+  #readings: readonly PodReading[] = []
+  #unlisted: readonly GroupPath[] = []
+
+  constructor(kernel: KernelPort, layout: GroupLayout, knobs: KnobReadings) {
+    this.#kernel = kernel
+    this.#layout = layout
+    this.#knobs = knobs
+  }
+
+  get readings(): readonly PodReading[] {
+    return this.#readings
+  }
+
+  get unlisted(): readonly GroupPath[] {
+    return this.#unlisted
+  }
+
+  /** One calm sweep. */
+  sweep(list: PodList, nowMs: number): void {
+    const listed = new Set<string>()
+    this.#round = (this.#round + 1) % ROUND
+    this.#readings = list.pods.map((spec, index) => {
+      listed.add(spec.uid)
+      return this.#sweepPod(spec, nowMs, index % ROUND === this.#round)
+    })
+    for (const [uid, pod] of this.#tracked) if (!listed.has(uid)) this.#drop(uid, pod)
+    this.#followUnlisted()
+  }
+
+  /** Asks for the containers of the pod that owns `group` to be listed again on the next sweep. */
+  relist(group: GroupPath): void {
+    for (const pod of this.#tracked.values()) if (group === pod.group || group.startsWith(`${pod.group}/`)) pod.relist = true
+  }
+
+  #sweepPod(spec: PodSpec, nowMs: number, turn: boolean): PodReading {
+    const pod = this.#trackedFor(spec)
+    const usageUs = this.#kernel.readCpuUsageUs(pod.group)
+    const was = pod.present
+    pod.present = usageUs !== undefined
+    if (usageUs === undefined) {
+      if (was) this.#letGo(pod)
+      if (pod.reading.spec !== spec || was) pod.reading = { spec, group: pod.group, childGroups: [], present: false }
+      return pod.reading
+    }
+    pod.usage.add(nowMs, usageUs)
+    pod.sweeps = was ? pod.sweeps + 1 : 0
+    // A young pod is read in full each time: it is still growing, and about to get its limits.
+    if (pod.sweeps < ROUND || turn || pod.relist) this.#readDear(spec, pod, nowMs)
+    pod.reading = this.#assemble(spec, pod, nowMs)
+    return pod.reading
+  }
+
+  #assemble(spec: PodSpec, pod: TrackedPod, nowMs: number): PodReading {
+    const rate = pod.usage.perSecond(POD_WINDOW_MS)
+    const base = { spec, group: pod.group, childGroups: pod.children, present: true }
+    if (rate === undefined) return base
+    const value: PodUse = {
+      cpuMilli: milliCpu(rate.rate / 1000),
+      workingSetBytes: bytes(pod.workingSetBytes),
+      workingSetAtMs: pod.workingSetAtMs,
+      throttledPermyriad: pod.throttledPermyriad,
+    }
+    return { ...base, use: { value, atMs: nowMs, source: pod.group } }
+  }
+
+  /** A manifest that was mended may name another kubelet class, and with it another group. */
+  #trackedFor(spec: PodSpec): TrackedPod {
+    const known = this.#tracked.get(spec.uid)
+    if (known === undefined) return this.#track(spec)
+    if (known.reading.spec === spec || known.group === podGroup(this.#layout, spec.kubeletQos, spec.uid)) return known
+    this.#drop(spec.uid, known)
+    return this.#track(spec)
+  }
+
+  #track(spec: PodSpec): TrackedPod {
+    const group = podGroup(this.#layout, spec.kubeletQos, spec.uid)
+    const pod: TrackedPod = {
+      group,
+      usage: new RateWindow(0, POD_SAMPLES),
+      present: false,
+      children: [],
+      workingSetBytes: 0,
+      workingSetAtMs: -Infinity,
+      sweeps: 0,
+      throttling: { periods: 0, throttledPeriods: 0 },
+      throttledPermyriad: 0,
+      reading: { spec, group, childGroups: [], present: false },
+      relist: false,
+    }
+    this.#tracked.set(spec.uid, pod)
+    return pod
+  }
+
+  #readDear(spec: PodSpec, pod: TrackedPod, nowMs: number): void {
+    pod.relist = false
+    const children = this.#kernel.listChildren(pod.group).map((name) => childGroup(pod.group, name))
+    for (const old of pod.children) if (!children.includes(old)) this.#forget(old)
+    pod.children = children
+    if (spec.kubeletQos !== 'BestEffort') return
+    // Where a child's quota may not exceed its parent's, those of containers matter to the plan too.
+    if (this.#kernel.capabilities.nestedQuota) for (const child of children) this.#knobs.read(child, 'quota', nowMs)
+    this.#readThrottling(pod)
+    if (!this.#kernel.readGroupMemory(pod.group, this.#memory)) return
+    pod.workingSetBytes = Math.max(0, this.#memory.usageBytes - this.#memory.inactiveFileBytes)
+    pod.workingSetAtMs = nowMs
+  }
+
+  #readThrottling(pod: TrackedPod): void {
+    if (!this.#kernel.readThrottling(pod.group, this.#throttling)) return
+    const periods = this.#throttling.periods - pod.throttling.periods
+    const throttled = this.#throttling.throttledPeriods - pod.throttling.throttledPeriods
+    pod.throttledPermyriad = periods <= 0 ? 0 : Math.round((throttled * 10_000) / periods)
+    pod.throttling = { ...this.#throttling }
+  }
+
+  #drop(uid: string, pod: TrackedPod): void {
+    this.#letGo(pod)
+    this.#tracked.delete(uid)
+  }
+
+  /** What comes next under this name is another group, with counters of its own. */
+  #letGo(pod: TrackedPod): void {
+    this.#forget(pod.group)
+    pod.usage = new RateWindow(0, POD_SAMPLES)
+    pod.throttling = { periods: 0, throttledPeriods: 0 }
+    pod.children = []
+  }
+
+  #forget(group: GroupPath): void {
+    this.#kernel.forget(group)
+    this.#knobs.forget(group)
+  }
+
+  /** What was read of an unlisted group is let go of with the group: no pod will do it. */
+  #followUnlisted(): void {
+    const before = this.#unlisted
+    const owned = new Set([...this.#tracked.values()].map((pod) => pod.group))
+    this.#unlisted = this.#findUnlisted(owned)
+    for (const group of before) if (!this.#unlisted.includes(group) && !owned.has(group)) this.#forget(group)
+  }
+
+  /** Pod groups under the best-effort root that no listed pod owns: started a moment ago, or left behind. */
+  #findUnlisted(owned: ReadonlySet<GroupPath>): readonly GroupPath[] {
+    const root = qosRoot(this.#layout, 'BestEffort')
+    return this.#kernel
+      .listChildren(root)
+      .filter(isPodGroupName)
+      .map((name) => childGroup(root, name))
+      .filter((group) => !owned.has(group))
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * The HTTP server: read-only, bounded in everything a client can send (URL, headers, time, connections, no body), and without
+ * any work on the node. It shares its thread with the loop that suppresses offline work, so no request may cost more than
+ * milliseconds.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { AgentError, errnoOf, type Instant, messageOf } from '../model/index.ts'
+import type { Logger, Recorder } from '../record/index.ts'
+import { type Answer, type RouteContext, route, text } from './routes.ts'
+
+/** More clients at once than scrapers, probes and people make up would only be there to do harm. */
+const MAX_CONNECTIONS = 64
+const MAX_HEADER_BYTES = 8 * 1024
+const MAX_URL_CHARS = 2048
+/** For the whole request, headers included. */
+const REQUEST_TIMEOUT_MS = 5_000
+const KEEP_ALIVE_MS = 15_000
+const CHECK_INTERVAL_MS = 1_000
+const DEFAULT_LIVE_MAX_AGE_MS = 10_000
+/** Request lines hold a path only; the rest of the URL is of no interest. */
+const BASE = 'http://agent'
+
+export interface HttpOptions {
+  readonly host: string
+  /** 0 to 65535; 0 takes any free one. */
+  readonly port: number
+  readonly recorder: Recorder
+  /** The effective configuration for /configz. */
+  readonly configText?: () => string
+  readonly now: () => Instant
+  readonly logger: Logger
+  /**
+   * Age of the last tick in ms beyond which /livez fails; above the calm pace of the loop.
+   * @default 10000
+   */
+  readonly liveMaxAgeMs?: number
+}
+
+export interface HttpServer {
+  /** The port it listens on. */
+  readonly port: number
+  /** Ends open connections and resolves when the server is gone. */
+  close(): Promise<void>
+}
+
+/** Listens, and resolves when it does. Throws AgentError E_HTTP_LISTEN if it can't. */
+export async function startHttp(options: HttpOptions): Promise<HttpServer> {
+  const { recorder, configText, now, logger, liveMaxAgeMs = DEFAULT_LIVE_MAX_AGE_MS } = options
+  const context: RouteContext = { recorder, now, liveMaxAgeMs, ...(configText === undefined ? {} : { configText }) }
+  const server = createServer(
+    {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    },
+    (request, response) => {
+      answer(request, context, logger)
+        .then((answered) => send(request, response, answered))
+        .catch((thrown: unknown) => {
+          logger.error({ err: thrown }, 'http answer not sent')
+          response.destroy()
+        })
+    },
+  )
+  server.maxConnections = MAX_CONNECTIONS
+  const port = await listen(server, options)
+  // Without a listener an error of the listening socket (such as EMFILE on accept) would end the agent.
+  server.on('error', (error) => logger.warn({ err: error }, 'http server error'))
+  return { port, close: () => close(server) }
+}
+
+function listen(server: Server, { host, port }: HttpOptions): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const fail = (thrown: unknown): void => {
+      reject(
+        new AgentError('E_HTTP_LISTEN', `can't listen on ${host} port ${port}: ${errnoOf(thrown) ?? messageOf(thrown)}`, {
+          cause: thrown,
+        }),
+      )
+    }
+    server.once('error', fail)
+    server.listen({ host, port }, () => {
+      server.removeListener('error', fail)
+      const address = server.address()
+      resolve(typeof address === 'object' && address !== null ? address.port : port)
+    })
+  })
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve())
+    server.closeAllConnections()
+  })
+}
+
+/** Never rejects: a fault in a page is an answer too, and its details go to the log instead of to the client. */
+async function answer(request: IncomingMessage, context: RouteContext, logger: Logger): Promise<Answer> {
+  const { method = '', url = '/', headers } = request
+  if (method !== 'GET' && method !== 'HEAD')
+    return { ...text(405, 'only GET and HEAD are served here\n'), headers: { Allow: 'GET, HEAD' } }
+  if (url.length > MAX_URL_CHARS) return text(414, `the URL is longer than ${MAX_URL_CHARS} characters\n`)
+  if (hasBody(request)) return text(413, 'a request with a body is not read\n')
+  if (!URL.canParse(url, BASE)) return text(400, 'not a URL\n')
+  const parsed = new URL(url, BASE)
+  try {
+    return await route({ path: parsed.pathname, query: parsed.searchParams, accept: headers.accept ?? '' }, context)
+  } catch (thrown) {
+    logger.error({ err: thrown, path: parsed.pathname }, 'http request failed')
+    return text(500, 'internal error, see the log of the agent\n')
+  }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+function send(request: IncomingMessage, response: ServerResponse, { status, type, body, headers }: Answer): void {
+  // What follows an unread body on the connection can't be told from it.
+  if (hasBody(request)) response.shouldKeepAlive = false
+  response.writeHead(status, {
+    'Content-Type': type,
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    'X-Frame-Options': 'DENY',
+    'Referrer-Policy': 'no-referrer',
+    'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+    ...headers,
+  })
+  response.end(request.method === 'HEAD' ? undefined : body)
+}

@@ -1,0 +1,106 @@
+/**
+ * What the kernel refuses, as functions of the groups there are: the rules that the model kernel is strict by, compared write by write with
+ * the real one in test/cgroup/kernel.test.ts.
+ * Kernel: validate_change() in kernel/cgroup/cpuset.c; tg_cfs_schedulable_down() and sched_group_set_shares() in kernel/sched/;
+ * mem_cgroup_resize_max() and memory_max_write() in mm/.
+ */
+import type { CpuSet } from '../cpu/index.ts'
+import type { Capabilities, Dialect, GroupPath, KnobSetting, KnobValues, Quota } from '../model/index.ts'
+import { DEFAULT_PERIOD_US, MIN_QUOTA_US, parentGroup, quotaMilliCpu } from '../model/index.ts'
+
+export const WEIGHT_RANGE: Readonly<Record<Dialect, readonly [number, number]>> = { v1: [2, 262_144], v2: [1, 10_000] }
+
+export interface ModelGroup {
+  readonly path: GroupPath
+  readonly id: number
+  readonly knobs: KnobValues
+  /** Whether a process is in the group itself. */
+  populated: boolean
+  cpuUsageUs: number
+  periods: number
+  throttledPeriods: number
+  usageBytes: number
+  inactiveFileBytes: number
+}
+
+type Groups = ReadonlyMap<GroupPath, ModelGroup>
+
+export interface Ground {
+  readonly capabilities: Capabilities
+  readonly groups: Groups
+  readonly online: CpuSet
+  /** CPUs that were online at any time. Kernel: v2 takes a set of these, v1 only of what is online now. */
+  readonly possible: CpuSet
+}
+
+/** The errno of a write that the kernel would refuse; undefined when it would take it. */
+export function refusalOf(ground: Ground, group: ModelGroup, setting: KnobSetting): string | undefined {
+  switch (setting.kind) {
+    case 'cpuset':
+      return refuseCpuset(ground, group, setting.value)
+    case 'quota':
+      return refuseQuota(ground, group, setting.value)
+    case 'burst':
+      return setting.value > (group.knobs.quota.quotaUs ?? Infinity) ? 'EINVAL' : undefined
+    case 'weight':
+      return refuseWeight(ground, group, setting.value)
+    case 'idle':
+    case 'freeze':
+      return setting.value === 0 || setting.value === 1 ? undefined : 'EINVAL'
+    case 'memoryMax':
+      // v2 takes any limit, and kills (overLimit) where v1 gives up.
+      return ground.capabilities.dialect === 'v1' && overLimit(group, setting.value) ? 'EBUSY' : undefined
+    case 'memoryMin':
+    case 'memoryLow':
+    case 'memoryHigh':
+      return undefined
+  }
+}
+
+/** Whether a limit is below what the group can't give back. */
+export function overLimit(group: ModelGroup, limitBytes: number | null): boolean {
+  return limitBytes !== null && group.usageBytes - group.inactiveFileBytes > limitBytes
+}
+
+/** The groups directly below one. */
+export function childrenOf(groups: Groups, path: GroupPath): ModelGroup[] {
+  return [...groups.values()].filter((other) => other.path !== '/' && parentGroup(other.path) === path)
+}
+
+function refuseCpuset({ capabilities, groups, online, possible }: Ground, group: ModelGroup, wanted: CpuSet): string | undefined {
+  if (group.path === '/') return 'EACCES'
+  if (!wanted.isSubsetOf(possible)) return 'ERANGE'
+  if (!capabilities.nestedCpuset) return undefined
+  if (!wanted.isSubsetOf(online)) return 'EINVAL'
+  if (childrenOf(groups, group.path).some((child) => !child.knobs.cpuset.isSubsetOf(wanted))) return 'EBUSY'
+  const parent = groups.get(parentGroup(group.path))
+  if (parent !== undefined && !wanted.isSubsetOf(parent.knobs.cpuset)) return 'EACCES'
+  return wanted.isEmpty && group.populated ? 'ENOSPC' : undefined
+}
+
+function refuseQuota({ capabilities, groups }: Ground, group: ModelGroup, wanted: Quota): string | undefined {
+  const { quotaUs, periodUs } = wanted
+  if (quotaUs !== null && (quotaUs < MIN_QUOTA_US || periodUs < 1000 || periodUs > 1_000_000)) return 'EINVAL'
+  if ((quotaUs ?? Infinity) < group.knobs.burst) return 'EINVAL'
+  if (!capabilities.nestedQuota || quotaUs === null) return undefined
+  const milli = quotaMilliCpu(wanted)
+  if (group.path !== '/' && milli > inheritedMilli(groups, parentGroup(group.path))) return 'EINVAL'
+  for (const { path, knobs } of groups.values()) {
+    const isBelow = path.startsWith(`${group.path}/`)
+    if (isBelow && knobs.quota.quotaUs !== null && quotaMilliCpu(knobs.quota) > milli) return 'EINVAL'
+  }
+  return undefined
+}
+
+/** The nearest quota at or above `path`. */
+function inheritedMilli(groups: Groups, path: GroupPath): number {
+  const milli = quotaMilliCpu(groups.get(path)?.knobs.quota ?? { quotaUs: null, periodUs: DEFAULT_PERIOD_US })
+  return milli !== Infinity || path === '/' ? milli : inheritedMilli(groups, parentGroup(path))
+}
+
+function refuseWeight({ capabilities }: Ground, group: ModelGroup, wanted: number): string | undefined {
+  if (group.knobs.idle === 1) return 'EINVAL'
+  // v1 bends a weight into the range.
+  const [least, most] = WEIGHT_RANGE[capabilities.dialect]
+  return capabilities.dialect === 'v2' && (wanted < least || wanted > most) ? 'ERANGE' : undefined
+}

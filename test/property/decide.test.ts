@@ -1,0 +1,419 @@
+/**
+ * What always holds of decide/, by the numbers of src/decide/SPEC.md, over random histories of a node: any load, sensors that are silent,
+ * old or lying, pods that come and go, CPUs that go, long pauses, restarts with nothing remembered.
+ */
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { CpuSet } from '../../src/cpu/index.ts'
+import { decide, EMPTY_MEMORY, type Memory } from '../../src/decide/index.ts'
+import { merge } from '../../src/decide/merge.ts'
+import type { Claim, ClassifiedPod, Decision, KnobSetting, NodeSnapshot } from '../../src/model/index.ts'
+import { isOffline, isQuota, KNOB_KINDS, OFFLINE_RESOURCES, quotaMilliCpu, quotaOf, RULES } from '../../src/model/index.ts'
+import { compareWidth } from '../../src/plan/width.ts'
+import { configOf } from '../support/config.ts'
+import { deepFreeze, OFFLINE_ROOT, type PodLiteral, snapshotOf, type SnapshotLiteral, topologyOf } from '../support/snapshots.ts'
+import { rawTree, rawWish, rawWishes, settingOf, treeOf } from '../support/trees.ts'
+
+const milli = fc.oneof(
+  { weight: 12, arbitrary: fc.double({ min: 0, max: 9000, noNaN: true }) },
+  { weight: 2, arbitrary: fc.nat(9000) },
+  { weight: 1, arbitrary: fc.constantFrom(Number.NaN, -1, -5000, 1e9, Infinity) },
+)
+
+const pod: fc.Arbitrary<Omit<PodLiteral, 'uid'>> = fc.record(
+  {
+    qos: fc.constantFrom('BestEffort', 'BestEffort', 'BestEffort', 'Burstable', 'Guaranteed'),
+    labels: fc.oneof(
+      { weight: 3, arbitrary: fc.constant({}) },
+      {
+        weight: 1,
+        arbitrary: fc
+          .constantFrom('LS', 'LSX', 'BE', 'OT', 'SYSTEM', 'UNTAGGED', 'nonsense')
+          .map((value) => ({ 'kube-agent.io/qos-class': value })),
+      },
+    ),
+    asks: fc.oneof(
+      fc.constant({}),
+      fc.record({ 'be-cpu': fc.nat(40), 'be-memory': fc.nat(16) }),
+      fc.record({ 'ot-cpu': fc.nat(40), 'ot-memory': fc.nat(16) }),
+    ),
+    requestsMilli: fc.nat(4000),
+    present: fc.boolean(),
+    phase: fc.constantFrom('Running', 'Running', 'Pending', 'Succeeded', 'Failed'),
+    usesMilli: milli,
+    workingSetBytes: fc.nat(2 ** 31),
+  },
+  { requiredKeys: ['qos', 'labels', 'asks', 'phase'] },
+)
+
+const moment = fc.record({
+  dtMs: fc.constantFrom(1, 10, 50, 50, 50, 1000, 1000, 7000, 3_600_000),
+  hot: fc.boolean(),
+  nodeMilli: fc.option(milli, { freq: 8 }),
+  offlineMilli: fc.option(milli, { freq: 8 }),
+  ageMs: fc.oneof(
+    { weight: 6, arbitrary: fc.constant(0) },
+    { weight: 1, arbitrary: fc.constantFrom(500, 3000, 60_000, Number.NaN) },
+  ),
+  availableBytes: fc.option(fc.nat(2 ** 35), { freq: 8 }),
+  pods: fc.array(pod, { maxLength: 6 }),
+  inFlight: fc.dictionary(fc.constantFrom(...OFFLINE_RESOURCES), fc.nat(50), { maxKeys: 2 }),
+  restart: fc.boolean().map((yes) => yes),
+})
+
+const settings = fc.record({
+  placement: fc.record({
+    reservedCpus: fc.constantFrom('', '0', '0-1', '0-7'),
+    dedicatedCpus: fc.constantFrom('', '2', '3-5'),
+    lsSharePermyriad: fc.constantFrom(10_000, 5000, 1),
+    enabled: fc.constantFrom(true, true, false),
+  }),
+  suppressCpu: fc.record({
+    dwellMs: fc.constantFrom(1000, 1000, 100, 3000),
+    growthPermyriad: fc.constantFrom(1000, 100, 5000),
+    deadBandPermyriad: fc.constantFrom(100, 0, 500),
+    floorPermyriad: fc.constantFrom(200, 1000),
+  }),
+  capacity: fc.record({ maxUnits: fc.constantFrom(2048, 20), warmupMs: fc.constantFrom(0, 30_000) }),
+})
+
+const legal = settings.filter(
+  ({ placement }) => !CpuSet.parse(placement.reservedCpus).overlaps(CpuSet.parse(placement.dedicatedCpus)),
+)
+
+const histories = fc.record({
+  settings: legal,
+  dialect: fc.constantFrom('v1', 'v2'),
+  topology: fc.constantFrom('desktop', 'twoCpuVm', 'smtOff'),
+  moments: fc.array(moment, { minLength: 1, maxLength: 25 }),
+})
+type History = typeof histories extends fc.Arbitrary<infer T> ? T : never
+
+interface Lived {
+  readonly snapshot: NodeSnapshot
+  readonly decision: Decision
+  readonly memory: Memory
+  /** What decide was given, to ask again. */
+  readonly literal: SnapshotLiteral
+  readonly before: Memory
+  /** The offline root had no quota when nothing was remembered. */
+  readonly unbounded: boolean
+}
+
+/** Lives through a history; every decision is carried out before the next. */
+function live(history: History): Lived[] {
+  const config = deepFreeze(configOf(history.settings))
+  const lived: Lived[] = []
+  let nowMs = 1_000_000
+  let memory: Memory = EMPTY_MEMORY
+  let actual: readonly (KnobSetting & { group: string })[] = []
+  for (const { dtMs, hot, pods, availableBytes, restart, ...rest } of history.moments) {
+    nowMs += dtMs
+    if (restart) memory = EMPTY_MEMORY
+    const literal: SnapshotLiteral = {
+      ...rest,
+      nowMs,
+      dialect: history.dialect,
+      topology: topologyOf(history.topology),
+      pace: hot ? 'hot' : 'calm',
+      pods: pods.map((one, index) => ({ ...one, uid: `p${index}` })),
+      memory: availableBytes === null ? null : { totalBytes: 2 ** 36, availableBytes },
+      actual,
+    }
+    const snapshot = deepFreeze(snapshotOf(literal))
+    const before = deepFreeze(memory)
+    const { decision, memory: after } = decide(snapshot, before, config)
+    const unbounded = !actual.some(({ group, kind }) => group === OFFLINE_ROOT && kind === 'quota')
+    lived.push({ snapshot, decision, memory: after, literal, before, unbounded })
+    memory = after
+    // What a rule can't decide on yet stays as it is.
+    const kept = decision.complete ? [] : actual.filter(({ group, kind }) => decision.desired.get(group, kind) === undefined)
+    actual = [...kept, ...[...decision.desired.entries()].map(([group, , { setting }]) => ({ ...setting, group }))]
+  }
+  return lived
+}
+
+const isUntagged = ({ qosClass, reading }: ClassifiedPod): boolean =>
+  !isOffline(qosClass) && reading.spec.kubeletQos === 'BestEffort'
+
+function forAllHistories(check: (lived: readonly Lived[], history: History) => void, numRuns = 400): void {
+  fc.assert(
+    fc.property(histories, (history) => check(live(history), history)),
+    { numRuns },
+  )
+}
+
+const withoutOrder = (decision: Decision): unknown => ({
+  ...decision,
+  desired: [...decision.desired.entries()].map(([group, kind, resolved]) => JSON.stringify([group, kind, resolved])).sort(),
+  pods: decision.pods.map((one) => JSON.stringify(one)).sort(),
+  abstentions: decision.abstentions.map((one) => JSON.stringify(one)).sort(),
+})
+
+describe('decide', () => {
+  it('gives equal answers to equal questions, in any order of pods, and writes to none of its inputs (I1)', () => {
+    forAllHistories((lived, history) => {
+      const config = configOf(history.settings)
+      for (const { literal, before, decision, memory } of lived) {
+        const shuffled = snapshotOf({ ...literal, pods: [...(literal.pods ?? [])].reverse() })
+        const again = decide(shuffled, before, config)
+        expect(withoutOrder(again.decision)).toEqual(withoutOrder(decision))
+        expect(again.memory.suppress).toEqual(memory.suppress)
+        expect({ ...again.memory.capacity, bePods: undefined }).toEqual({ ...memory.capacity, bePods: undefined })
+      }
+    })
+  })
+
+  it('claims no empty cpuset, and none outside of the CPUs that are online (I3, I4)', () => {
+    forAllHistories((lived) => {
+      for (const { decision, snapshot } of lived) {
+        for (const [, kind, { setting }] of decision.desired.entries()) {
+          if (kind !== 'cpuset' || setting.kind !== 'cpuset') continue
+          expect(setting.value.isEmpty).toBe(false)
+          expect(setting.value.isSubsetOf(snapshot.topology.online)).toBe(true)
+        }
+      }
+    })
+  })
+
+  it('gives no offline pod a reserved CPU while any other is online (I4)', () => {
+    forAllHistories((lived, history) => {
+      const reserved = configOf(history.settings).placement.reservedCpus
+      for (const { decision, snapshot } of lived) {
+        if (snapshot.topology.online.isSubsetOf(reserved)) continue
+        expect(decision.placement.bestEffort.overlaps(reserved)).toBe(false)
+        for (const { reading, qosClass } of decision.pods) {
+          const set = decision.desired.get(reading.group, 'cpuset')?.setting.value
+          if (isOffline(qosClass) && set instanceof CpuSet) expect(set.overlaps(reserved)).toBe(false)
+        }
+      }
+    })
+  })
+
+  it('writes whole, finite numbers only, whatever a sensor says', () => {
+    forAllHistories((lived) => {
+      for (const { decision } of lived) {
+        for (const [group, kind, { setting }] of decision.desired.entries()) {
+          const { value } = setting
+          if (isQuota(value)) expect(Number.isSafeInteger(value.quotaUs), `${group} ${kind} ${value.quotaUs}`).toBe(true)
+          else if (typeof value === 'number') expect(Number.isSafeInteger(value), `${group} ${kind} ${value}`).toBe(true)
+        }
+        for (const { units } of decision.offers) expect(Number.isSafeInteger(units)).toBe(true)
+      }
+    })
+  })
+
+  it('keeps the allowance between its floor and the CPUs of the best-effort set (I5)', () => {
+    forAllHistories((lived) => {
+      for (const { decision } of lived) {
+        const { suppression, placement } = decision
+        if (suppression === undefined) continue
+        const capMilli = placement.bestEffort.size * 1000
+        expect(suppression.inputs.floorMilli).toBeGreaterThan(0)
+        expect(suppression.allowanceMilli).toBeGreaterThanOrEqual(Math.min(suppression.inputs.floorMilli, capMilli))
+        expect(suppression.allowanceMilli).toBeLessThanOrEqual(capMilli)
+      }
+    })
+  })
+
+  it('shrinks the allowance to its target in one tick (I6)', () => {
+    forAllHistories((lived) => {
+      for (const { decision, snapshot } of lived) {
+        const { suppression } = decision
+        if (suppression === undefined || suppression.bound === 'stale' || snapshot.node.cpu === undefined) continue
+        const { watermarkMilli, onlineMilli, marginMilli, floorMilli } = suppression.inputs
+        expect(suppression.allowanceMilli).toBeLessThanOrEqual(
+          Math.max(floorMilli, Math.floor(watermarkMilli - onlineMilli - marginMilli)),
+        )
+      }
+    })
+  })
+
+  it('grows the allowance by at most growthPermyriad of the node a second, also over restarts and pauses (I7)', () => {
+    forAllHistories((lived, history) => {
+      const { dwellMs, growthPermyriad } = configOf(history.settings).suppressCpu
+      for (const [index, { decision, snapshot, unbounded }] of lived.entries()) {
+        const now = decision.suppression
+        if (now === undefined || unbounded) continue
+        const stepMilli = Math.max(1, Math.floor((now.inputs.capacityMilli * growthPermyriad * dwellMs) / 10_000_000))
+        for (let earlier = index - 1; earlier >= 0; earlier -= 1) {
+          const then = lived[earlier]
+          if (then === undefined || snapshot.nowMs - then.snapshot.nowMs >= dwellMs || then.unbounded) break
+          if (then.decision.suppression === undefined) continue
+          // The node may have been put below a floor that rose, and a restart reads back the quota with what untagged pods had on top.
+          if (now.allowanceMilli <= now.inputs.floorMilli) continue
+          if (lived.slice(earlier, index + 1).some(({ decision: { pods } }) => pods.some(isUntagged))) continue
+          const grown = now.allowanceMilli - then.decision.suppression.allowanceMilli
+          expect(grown, `${then.snapshot.nowMs} to ${snapshot.nowMs}`).toBeLessThanOrEqual(stepMilli)
+        }
+      }
+    })
+  })
+
+  it('gives OT no more than its floor and what BE leaves of the allowance (I8)', () => {
+    forAllHistories((lived, history) => {
+      const { otFloorPermyriad } = configOf(history.settings).suppressCpu
+      for (const { decision } of lived) {
+        const { suppression } = decision
+        if (suppression === undefined) continue
+        const otFloorMilli = Math.max(1, Math.floor((suppression.inputs.capacityMilli * otFloorPermyriad) / 10_000))
+        const left = suppression.allowanceMilli - suppression.beDemandMilli
+        expect(suppression.otAllowanceMilli).toBeLessThanOrEqual(Math.max(otFloorMilli, left))
+        expect(suppression.otAllowanceMilli).toBeGreaterThanOrEqual(otFloorMilli)
+      }
+    })
+  })
+
+  it('neither grows nor lets go of anything without a reading (I9)', () => {
+    forAllHistories((lived) => {
+      for (const { decision, snapshot, before } of lived) {
+        const standing = snapshot.actual.get(OFFLINE_ROOT, 'quota')?.value
+        if (snapshot.node.cpu !== undefined || !isQuota(standing)) continue
+        // What untagged pods use comes on top, and is known of them one by one.
+        if (decision.pods.some(isUntagged)) continue
+        const now = decision.desired.get(OFFLINE_ROOT, 'quota')?.setting.value
+        if (!isQuota(now)) {
+          expect(decision.complete, 'the quota is let go').toBe(false)
+          continue
+        }
+        const least = decision.suppression?.inputs.floorMilli ?? 0
+        const known = before.suppress.allowance
+        if (known === undefined) expect(quotaMilliCpu(now)).toBeLessThanOrEqual(Math.max(quotaMilliCpu(standing), least))
+        else expect(decision.suppression?.allowanceMilli).toBeLessThanOrEqual(Math.max(known.milli, least))
+      }
+    })
+  })
+
+  it('offers at least what is allocated, and no more than maxUnits beyond that (I10)', () => {
+    forAllHistories((lived, history) => {
+      const { capacity } = configOf(history.settings)
+      const most = new Map<string, number>()
+      for (const { decision, snapshot } of lived) {
+        for (const { resource, units } of decision.offers) {
+          const listed = snapshot.pods.pods
+            .filter(({ spec }) => spec.phase !== 'Succeeded' && spec.phase !== 'Failed')
+            .reduce((sum, { spec }) => sum + (spec.extended[`kube-agent.io/${resource}`] ?? 0), 0)
+          const allocated = listed + (snapshot.inFlightUnits[resource] ?? 0)
+          // On a hot tick the list of pods is that of the calm tick before; only what is in flight can be new.
+          if (snapshot.pace === 'calm') expect(units).toBeGreaterThanOrEqual(allocated)
+          expect(units).toBeGreaterThanOrEqual(snapshot.inFlightUnits[resource] ?? 0)
+          // An offer stands while its readings are missing, also when what was allocated has gone.
+          most.set(resource, Math.max(most.get(resource) ?? 0, allocated))
+          expect(units).toBeLessThanOrEqual(Math.max(capacity.maxUnits, most.get(resource) ?? 0))
+        }
+      }
+    })
+  })
+
+  it('gives a limited pod at most what it asked for (I11)', () => {
+    forAllHistories((lived) => {
+      for (const { decision } of lived) {
+        for (const { reading, qosClass, askedMilli } of decision.pods) {
+          const quota = decision.desired.get(reading.group, 'quota')?.setting.value
+          if (!isOffline(qosClass) || askedMilli === 0 || !reading.present) continue
+          expect(isQuota(quota) && quotaMilliCpu(quota)).toBeLessThanOrEqual(askedMilli)
+        }
+      }
+    })
+  })
+})
+
+const claims = fc
+  .tuple(rawTree, rawWishes, fc.array(fc.constantFrom(...RULES), { minLength: 20, maxLength: 20 }))
+  .map(([raw, wishes, rules]): Claim[] => {
+    const tree = treeOf(raw)
+    return wishes.map((wish, index) => ({
+      ...settingOf(wish, tree.kernel),
+      group: `/g${wish.group % 3}`,
+      rule: rules[index] ?? 'limits',
+      because: { code: 'identity.idle', qosClass: 'OT' },
+    }))
+  })
+
+const shownClaim = (claim: Claim): string => JSON.stringify([claim.group, claim.kind, claim.value, claim.rule])
+
+describe('merge', () => {
+  it('keeps every claim, as winner or as loser, and has one value for a knob (I2)', () => {
+    fc.assert(
+      fc.property(claims, (all) => {
+        const kept = [...merge(all).entries()].flatMap(([, , { winner, losers }]) => [winner, ...losers])
+        expect(kept.map(shownClaim).sort()).toEqual(all.map(shownClaim).sort())
+        for (const [group, kind, { winner, setting }] of merge(all).entries()) {
+          expect([winner.group, winner.kind, setting.value]).toEqual([group, kind, winner.value])
+        }
+      }),
+    )
+  })
+
+  it('resolves to the same value whatever the order of claims, but for equal claims of one rule (I1)', () => {
+    fc.assert(
+      fc.property(claims, fc.nat(), (all, turn) => {
+        const turned = [...all.slice(turn % (all.length + 1)), ...all.slice(0, turn % (all.length + 1))].reverse()
+        const other = merge(turned)
+        for (const [group, kind, { winner }] of merge(all).entries()) {
+          const against = other.get(group, kind)?.winner
+          // One rule makes one claim on a knob; two of one rank are told apart by nothing.
+          if (against?.rule === winner.rule) continue
+          expect(against, `${group} ${kind}`).toEqual(winner)
+        }
+      }),
+    )
+  })
+
+  it('takes the least quota and the least memory limit (I11)', () => {
+    fc.assert(
+      fc.property(claims, (all) => {
+        for (const [, , { winner, losers }] of merge(all).entries()) {
+          for (const loser of losers) {
+            if (isQuota(winner.value) && isQuota(loser.value))
+              expect(quotaMilliCpu(winner.value)).toBeLessThanOrEqual(quotaMilliCpu(loser.value))
+            if (winner.kind === 'memoryMax' && loser.kind === 'memoryMax')
+              expect(winner.value ?? 0).toBeLessThanOrEqual(loser.value ?? 0)
+          }
+        }
+      }),
+    )
+  })
+
+  it('orders claims totally: the winner of three is the winner against each of the others', () => {
+    fc.assert(
+      fc.property(claims, (all) => {
+        for (const [, , { winner, losers }] of merge(all).entries()) {
+          for (const loser of losers) {
+            const [[, , pair] = []] = [...merge([loser, winner]).entries()]
+            if (loser.rule !== winner.rule) expect(pair?.winner).toBe(winner)
+          }
+        }
+      }),
+    )
+  })
+})
+
+describe('compareWidth', () => {
+  it('is antisymmetric and transitive for every kind, and partial for cpusets only', () => {
+    fc.assert(
+      fc.property(
+        rawTree,
+        fc.tuple(rawWish, rawWish, rawWish),
+        fc.constantFrom('quota', 'weight', 'memoryMax', 'cpuset', 'idle'),
+        (raw, wishes, kind) => {
+          const { kernel } = treeOf(raw)
+          const [a, b, c] = wishes.map((wish) => settingOf({ ...wish, kind }, kernel)) as [KnobSetting, KnobSetting, KnobSetting]
+          const sign = (x: KnobSetting, y: KnobSetting): number => Math.sign(compareWidth(x, y.value))
+          if (kind !== 'cpuset') expect(sign(a, b)).not.toBeNaN()
+          expect(sign(a, b)).toBe(-sign(b, a) + 0)
+          expect(sign(a, a)).toBe(0)
+          if (sign(a, b) > 0 && sign(b, c) > 0) expect(sign(a, c)).toBe(1)
+        },
+      ),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('knows every kind of knob', () => {
+    expect(KNOB_KINDS.map((kind) => (kind === 'cpuset' || kind === 'quota' ? 0 : compareWidth({ kind, value: 1 }, 1)))).toEqual(
+      KNOB_KINDS.map(() => 0),
+    )
+    expect(compareWidth({ kind: 'quota', value: quotaOf(500) }, quotaOf(500))).toBe(0)
+  })
+})

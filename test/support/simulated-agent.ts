@@ -1,0 +1,103 @@
+/**
+ * The whole loop on a simulated node in virtual time: the real sensor, rules, plan, actuator and journal, beaten every guardMs as loop.ts
+ * does, with nobody else's clock. A trace of every tick is kept.
+ */
+import { Actuator, RestoreJournal } from '../../src/actuate/index.ts'
+import { Agent } from '../../src/agent.ts'
+import type { Config } from '../../src/config/index.ts'
+import type { Dialect, KnobKind, TickRecord } from '../../src/model/index.ts'
+import { isQuota, quotaMilliCpu } from '../../src/model/index.ts'
+import { Sensor } from '../../src/sense/index.ts'
+import { ModelKernel, SimNode } from '../../src/sim/index.ts'
+import { OFFLINE_ROOT, topologyOf, type TopologyName } from './snapshots.ts'
+
+export interface SimulatedAgentOptions {
+  readonly dialect: Dialect
+  readonly directory: string
+  readonly config: Config
+  readonly topology?: TopologyName
+  readonly missing?: readonly KnobKind[]
+}
+
+export class SimulatedAgent {
+  readonly node: SimNode
+  readonly kernel: ModelKernel
+  readonly records: TickRecord[] = []
+  readonly failures: unknown[] = []
+  readonly #options: SimulatedAgentOptions
+  #journal: RestoreJournal
+  #agent: Agent
+
+  constructor(options: SimulatedAgentOptions) {
+    const { dialect, topology = 'desktop', missing = [] } = options
+    this.#options = options
+    this.kernel = new ModelKernel({ dialect, topology: topologyOf(topology), missing })
+    this.node = new SimNode(this.kernel)
+    this.#journal = this.#openJournal()
+    this.#agent = this.#start()
+  }
+
+  /** Moves on by `ms`, in guard beats. `onBeat` may change the load; it is called before time passes. */
+  run(ms: number, onBeat: (nowMs: number) => void = () => undefined): void {
+    const { guardMs } = this.#options.config.loop
+    for (const endMs = this.node.nowMs + ms; this.node.nowMs < endMs;) {
+      onBeat(this.node.nowMs)
+      this.node.advance(guardMs)
+      const at = { nowMs: this.node.nowMs, wallMs: this.node.nowMs }
+      if (this.#agent.guard(at.nowMs) || at.nowMs >= this.#agent.nextTickMs(at.nowMs)) this.#agent.tick(at, 0)
+    }
+  }
+
+  /** The process is gone in an instant and comes back with nothing but what is on disk. */
+  restart(): void {
+    this.#journal.end()
+    this.#journal = this.#openJournal()
+    this.#agent = this.#start()
+  }
+
+  release(): ReturnType<Agent['release']> {
+    return this.#agent.release(this.node.nowMs)
+  }
+
+  end(): void {
+    this.#journal.end()
+  }
+
+  /** What the offline root may use by its quota. */
+  get rootMilli(): number {
+    const quota = this.kernel.readKnob(OFFLINE_ROOT, 'quota')
+    return isQuota(quota) ? quotaMilliCpu(quota) : Number.NaN
+  }
+
+  get allowanceMilli(): number {
+    return this.records.at(-1)?.decision.suppression?.allowanceMilli ?? Number.NaN
+  }
+
+  #openJournal(): RestoreJournal {
+    const { directory } = this.#options
+    return new RestoreJournal({
+      stateDirectory: directory,
+      bootId: 'boot',
+      maxBytes: 65_536,
+      groupId: (group) => this.kernel.groupId(group),
+    })
+  }
+
+  #start(): Agent {
+    const { config } = this.#options
+    const { kernel, node } = this
+    return new Agent({
+      kernel,
+      sensor: new Sensor({ kernel, pods: node, layout: node.layout, windowMs: config.suppressCpu.windowMs }),
+      config,
+      mode: 'enforce',
+      writing: { journal: this.#journal, actuator: new Actuator(kernel, this.#journal) },
+      sink: {
+        tick: (record) => this.records.push(record),
+        tickFailed: (thrown) => this.failures.push(thrown),
+        guardBeat: () => undefined,
+      },
+      stopwatch: () => 0,
+    })
+  }
+}

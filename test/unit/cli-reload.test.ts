@@ -1,0 +1,28 @@
+/** What a reload may change under a running agent, and what it may not. */
+import { describe, expect, it } from 'vitest'
+import { withLiveSettings } from '../../src/cli/reload.ts'
+import { loadConfig } from '../../src/config/index.ts'
+
+describe('a reloaded configuration', () => {
+  it('brings in what the rules read, and leaves what was wired at start: units, domain, paths, pace, window', () => {
+    const atStart = loadConfig().config
+    const later = loadConfig({
+      text: [
+        'resources: { cpuUnit: 1000m, domain: example.org }',
+        'loop: { hotMs: 100 }',
+        'suppressCpu: { watermarkPermyriad: 8000, windowMs: 200 }',
+        'limits: { enabled: false }',
+      ].join('\n'),
+    }).config
+    const inForce = withLiveSettings(atStart, later)
+    expect(inForce.suppressCpu.watermarkPermyriad).toBe(8000)
+    expect(inForce.limits.enabled).toBe(false)
+    expect(inForce.suppressCpu.windowMs).toBe(atStart.suppressCpu.windowMs)
+    expect([inForce.resources, inForce.loop, inForce.paths, inForce.mode]).toEqual([
+      atStart.resources,
+      atStart.loop,
+      atStart.paths,
+      atStart.mode,
+    ])
+  })
+})

@@ -1,0 +1,56 @@
+/**
+ * Each way in which a pod comes to its class, and in which order they are asked. An offline class must never be given to a pod that
+ * lives outside of the offline root.
+ */
+import { describe, expect, it } from 'vitest'
+import { classify } from '../../../src/decide/classify.ts'
+import type { QosClass } from '../../../src/model/index.ts'
+import { configOf, DEFAULTS } from '../../support/config.ts'
+import { type PodLiteral, readingOf } from '../../support/snapshots.ts'
+
+const label = (value: string): Readonly<Record<string, string>> => ({ 'kube-agent.io/qos-class': value })
+
+const ROUTES: readonly (readonly [string, Omit<PodLiteral, 'uid'>, QosClass, string])[] = [
+  ['a label', { labels: label('OT') }, 'OT', 'label'],
+  ['a label, also for an online class', { qos: 'Guaranteed', labels: label('LSR') }, 'LSR', 'label'],
+  ['a label before resources', { labels: label('BE'), asks: { 'ot-cpu': 1 } }, 'BE', 'label'],
+  ['an offline label on a pod with requests is ignored', { qos: 'Burstable', labels: label('BE') }, 'LS', 'labelIgnored'],
+  ['a label that names no class, then resources', { labels: label('be'), asks: { 'be-cpu': 1 } }, 'BE', 'resources'],
+  ['BE resources', { asks: { 'be-memory': 1 } }, 'BE', 'resources'],
+  ['both resources: the class that yields more', { asks: { 'be-cpu': 1, 'ot-memory': 1 } }, 'OT', 'resources'],
+  ['resources of amount 0 are none', { asks: { 'be-cpu': 0 } }, 'UNTAGGED', 'kubeletQos'],
+  ['resources beside requests are not offline', { qos: 'Burstable', asks: { 'be-cpu': 5 } }, 'LS', 'kubeletQos'],
+  ['a namespace', { namespace: 'kube-system' }, 'SYSTEM', 'namespace'],
+  ['resources before a namespace', { namespace: 'kube-system', asks: { 'be-cpu': 1 } }, 'BE', 'resources'],
+  ['an offline namespace for a pod with requests', { namespace: 'batch', qos: 'Guaranteed' }, 'LS', 'kubeletQos'],
+  ['an offline namespace', { namespace: 'batch' }, 'BE', 'namespace'],
+  ['a namespace with the name of an object property', { namespace: 'constructor' }, 'UNTAGGED', 'kubeletQos'],
+  ['Guaranteed', { qos: 'Guaranteed' }, 'LS', 'kubeletQos'],
+  ['Burstable', { qos: 'Burstable' }, 'LS', 'kubeletQos'],
+  ['BestEffort', {}, 'UNTAGGED', 'kubeletQos'],
+]
+
+describe('classify', () => {
+  const config = configOf({ classes: { namespaces: { 'kube-system': 'SYSTEM', batch: 'BE' } } })
+
+  it.each(ROUTES)('%s', (_, pod, qosClass, by) => {
+    const classified = classify(readingOf({ uid: 'a', ...pod }, 0), config)
+    expect([classified.qosClass, classified.because.by]).toEqual([qosClass, by])
+  })
+
+  it('takes an untagged BestEffort pod for BE where the configuration says so', () => {
+    const config = configOf({ classes: { besteffort: 'BE' } })
+    expect(classify(readingOf({ uid: 'a' }, 0), config).qosClass).toBe('BE')
+  })
+
+  it('gives a namespace of an inherited name no class even when the mapping is a plain object', () => {
+    const plain = { ...DEFAULTS, classes: { ...DEFAULTS.classes, namespaces: {} } }
+    expect(classify(readingOf({ uid: 'a', namespace: 'constructor' }, 0), plain).qosClass).toBe('UNTAGGED')
+  })
+
+  it('counts what was asked in milli-CPU and bytes of the class that it came to', () => {
+    const pod = readingOf({ uid: 'a', asks: { 'be-cpu': 13, 'be-memory': 3, 'ot-cpu': 2 } }, 0)
+    const { askedMilli, askedBytes, qosClass } = classify(pod, configOf({ resources: { cpuUnit: '0.1', memoryUnit: '1Gi' } }))
+    expect([qosClass, askedMilli, askedBytes]).toEqual(['OT', 200, 0])
+  })
+})

@@ -1,0 +1,171 @@
+/** Why: every subject, every spelling, and what is said of what is not there. The texts of a pod, a CPU and a resource are golden. */
+import { describe, expect, it } from 'vitest'
+import { AgentError, type NodeSnapshot, type Reading, type KnobValue, quotaOf } from '../../../src/model/index.ts'
+import { type Recorder, renderExplanation } from '../../../src/record/index.ts'
+import {
+  CPUS_STEP,
+  FLINK,
+  OFFER,
+  reading,
+  recorder,
+  REGISTERED,
+  ROOT,
+  ROOT_STEP,
+  tableOf,
+  tick,
+  TRAIN,
+  WEB,
+  writingTick,
+} from './fixtures.ts'
+
+function explainer(): Recorder {
+  const record = recorder()
+  record.resources([REGISTERED])
+  record.tick(writingTick({ outcomes: [{ is: 'applied' }, { is: 'busy', errno: 'EBUSY' }] }))
+  return record
+}
+
+function failure(run: () => unknown): AgentError {
+  try {
+    run()
+  } catch (thrown) {
+    if (thrown instanceof AgentError) return thrown
+  }
+  throw new Error('did not throw an AgentError')
+}
+
+const columns = (text: string): number => Math.max(...text.split('\n').map((line) => line.length))
+
+describe('explain', () => {
+  it('a pod: its class, every knob, winners and losers, originals and last writes', async () => {
+    const record = explainer()
+    const text = ['pod default/flink', 'pod default/train']
+      .map((subject) => renderExplanation(record.explain(subject, 12_000)))
+      .join('\n')
+    await expect(text).toMatchFileSnapshot('../../golden/explain-pod.txt')
+    expect(columns(text)).toBeLessThanOrEqual(100)
+  })
+
+  it('a pod, as data', () => {
+    const explained = explainer().explain('pod default/train', 12_000)
+    expect(explained).toMatchObject({ is: 'pod', qosClass: 'OT', asked: { cpu: '2.0 CPU', memory: '2 GiB' } })
+    expect(explained.is === 'pod' && explained.knobs).toMatchObject([
+      {
+        knob: 'quota',
+        now: { value: '80m (8000/100000 us)', ageMs: 1900 },
+        desired: '80m (8000/100000 us)',
+        winner: { rule: 'suppressCpu', because: expect.stringContaining('OT pods together get 80m') as unknown },
+        losers: [{ rule: 'limits', value: '2000m (200000/100000 us)', because: 'the OT pod asked for 20 units of 100m' }],
+      },
+    ])
+    expect(JSON.parse(JSON.stringify(explained))).toEqual(explained)
+  })
+
+  it('what the parent of a pod allows, when it holds less than is wanted and nothing is planned', () => {
+    const explained = explainer().explain('pod default/flink', 12_000)
+    const quota = explained.is === 'pod' ? explained.knobs.find(({ knob }) => knob === 'quota') : undefined
+    expect(quota?.note).toBe(`held to what the parent ${ROOT} allows: 600m (60000/100000 us)`)
+  })
+
+  it('a knob that could not be read', () => {
+    const record = recorder()
+    const base = tick()
+    const actual: NodeSnapshot['actual'] = tableOf<Reading<KnobValue>>([ROOT, 'quota', reading(quotaOf(600), 1)])
+    record.tick({ ...base, snapshot: { ...base.snapshot, actual } })
+    expect(renderExplanation(record.explain('pod default/train', 11_000))).toMatch(
+      /now {9}not read[\s\S]*could not be read, so it is left alone/,
+    )
+  })
+
+  it('a value that was written after it was read', () => {
+    const record = recorder()
+    record.tick(writingTick())
+    const explained = record.explain('pod default/flink', 12_000)
+    expect(explained.is === 'pod' && explained.knobs.find(({ knob }) => knob === 'cpuset')).toMatchObject({
+      now: { value: '2-3,6-7', ageMs: 1000 },
+      lastWrite: { outcome: 'written', agoMs: 1000 },
+    })
+  })
+
+  it('an online pod without knobs', () => {
+    const text = renderExplanation(explainer().explain('pod default/web', 12_000))
+    expect(text).toContain('class         LS: kubelet QoS Burstable; no label, offline resource or namespace rule says otherwise')
+    expect(text).toContain('no knob of it is read or wanted')
+  })
+
+  it('a CPU: its neighbours, its sets and its classes', async () => {
+    const text = renderExplanation(explainer().explain('cpu 3', 12_000))
+    await expect(text).toMatchFileSnapshot('../../golden/explain-cpu.txt')
+  })
+
+  it('a resource: units, terms, bound and the kubelet', async () => {
+    const record = explainer()
+    const text = ['be-cpu', 'resource ot-memory'].map((subject) => renderExplanation(record.explain(subject, 12_000))).join('\n')
+    await expect(text).toMatchFileSnapshot('../../golden/explain-resource.txt')
+    expect(record.explain('be-cpu', 12_000)).toMatchObject({
+      offeredUnits: 12,
+      bound: 'formula',
+      allocatedUnits: 4,
+      kubelet: { registered: true },
+    })
+  })
+
+  it('a resource that is not registered', () => {
+    const record = recorder()
+    record.resources([{ ...REGISTERED, registered: false, lastError: 'no kubelet.sock' }])
+    record.tick(tick({ offers: [{ ...OFFER, units: 1 }] }))
+    expect(renderExplanation(record.explain('be-cpu', 11_000))).toContain('NOT registered: no kubelet.sock, 1 open stream')
+  })
+
+  it('a group, with its owner and what is planned', () => {
+    const record = recorder()
+    record.tick(tick({ mode: 'plan', plan: [ROOT_STEP, CPUS_STEP] }))
+    const root = renderExplanation(record.explain(`group ${ROOT}`, 11_000))
+    expect(root).toContain('planned     quota of /kubepods/besteffort max → 600m (60000/100000 us): watermark 65 % of 8.0 CPU')
+    expect(root).toContain('before      max')
+    expect(renderExplanation(record.explain(`${FLINK.reading.group}/`, 11_000))).toContain('pod           default/flink')
+    expect(renderExplanation(record.explain(`group ${WEB.reading.group}/c1`, 11_000))).toContain('pod           default/web')
+  })
+})
+
+describe('subjects', () => {
+  it.each([
+    ['pod default/web', 'pod'],
+    ['pod/default/web', 'pod'],
+    ['default/web', 'pod'],
+    ['  pod   default/web ', 'pod'],
+    ['cpu 7', 'cpu'],
+    ['cpu/7', 'cpu'],
+    ['resource be-cpu', 'resource'],
+    ['resource/kube-agent.io/be-cpu', 'resource'],
+    ['ot-memory', 'resource'],
+    [`group ${ROOT}`, 'group'],
+    [`group${ROOT}`, 'group'],
+    [ROOT, 'group'],
+    [TRAIN.reading.group, 'group'],
+  ])('understands %j', (text, is) => {
+    expect(explainer().explain(text, 12_000).is).toBe(is)
+  })
+
+  it.each([
+    ['pod default/wbe', 'no pod "default/wbe"; near matches: default/web'],
+    ['pod flink', 'no pod "flink"; near matches: default/flink'],
+    ['pod kube-system/coredns', 'no pod "kube-system/coredns"'],
+    ['cpu 8', 'no CPU 8 is online; online are 0-7'],
+    ['cpu x', 'not the number of a CPU: "x"'],
+    ['resource be-cpus', 'no resource "be-cpus"; near matches: be-cpu, ot-cpu'],
+    ['group /kubepods/besteffrot', 'no group "/kubepods/besteffrot"; near matches: /kubepods/besteffort'],
+    ['nonsense', 'not a pod, CPU, resource or group: "nonsense"'],
+    ['', 'nothing to explain: no subject given'],
+    [`pod ${'x'.repeat(600)}`, 'nothing to explain: no subject given'],
+  ])('answers %j with what is near', (text, message) => {
+    const error = failure(() => explainer().explain(text, 12_000))
+    expect(error.code).toBe('E_NO_SUBJECT')
+    expect(error.message).toBe(message)
+  })
+
+  it('says that nothing is known before the first tick', () => {
+    const error = failure(() => recorder().explain('cpu 0', 2000))
+    expect(error).toMatchObject({ code: 'E_NO_SUBJECT', message: 'no tick has finished yet' })
+  })
+})

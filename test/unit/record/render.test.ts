@@ -1,0 +1,203 @@
+/**
+ * Every code of the unions has its sentence. The tables are typed by the union's own discriminant, so a new code without a case here
+ * does not compile.
+ */
+import { describe, expect, it } from 'vitest'
+import type {
+  AllowanceBound,
+  Because,
+  ClassBecause,
+  OfferBecause,
+  Outcome,
+  OutcomeKind,
+  StepBecause,
+} from '../../../src/model/index.ts'
+import {
+  renderBecause,
+  renderClassBecause,
+  renderOutcome,
+  renderStep,
+  renderStepBecause,
+  renderSuppression,
+} from '../../../src/record/render.ts'
+import { renderOffer, renderOfferBecause } from '../../../src/record/render-offer.ts'
+import { CPUS_STEP, GIB, INPUTS, MEMORY_OFFER, OFFER, ROOT_STEP, SUPPRESSION } from './fixtures.ts'
+
+type Cases<Union, Key extends keyof Union> = {
+  [Code in Union[Key] & string]: readonly [Extract<Union, Record<Key, Code>>, string]
+}
+
+const SUM =
+  'watermark 65 % of 8.0 CPU is 5.2 CPU, less 4.4 CPU that online services and the system use (peak over the dwell time) and 200m margin'
+
+const BECAUSE: Cases<Because, 'code'> = {
+  'limits.quota': [{ code: 'limits.quota', qosClass: 'BE', units: 12, unitMilli: 100 }, 'the BE pod asked for 12 units of 100m'],
+  'limits.memory': [
+    { code: 'limits.memory', qosClass: 'OT', units: 1, unitBytes: GIB / 2 },
+    'the OT pod asked for 1 unit of 512 MiB',
+  ],
+  'identity.weight': [
+    { code: 'identity.weight', qosClass: 'BE', askedMilli: 1200 },
+    'BE pods share CPU in proportion to what they asked for: 1200m',
+  ],
+  'identity.idle': [
+    { code: 'identity.idle', qosClass: 'OT' },
+    'OT yields to everything beside it: the group is scheduled as idle',
+  ],
+  'identity.least': [
+    { code: 'identity.least', qosClass: 'OT', missing: 'the kernel has no cpu.idle' },
+    "OT gets the least weight there is, as cpu.idle can't be used: the kernel has no cpu.idle",
+  ],
+  'placement.besteffort': [
+    { code: 'placement.besteffort', qosClass: 'BE', dedicated: '3,7', shared: '2,6' },
+    'BE may run on CPUs 3,7, dedicated to offline pods, and CPUs 2,6, shared with the online pool',
+  ],
+  'placement.pool': [
+    { code: 'placement.pool', qosClass: 'LS', reserved: '0,4', dedicated: '3,7' },
+    'LS keeps off CPUs 0,4, reserved for the system, and CPUs 3,7, dedicated to offline pods',
+  ],
+  'suppress.root': [{ code: 'suppress.root', bound: 'watermark', inputs: INPUTS, untaggedMilli: 0 }, SUM],
+  'suppress.ot': [
+    { code: 'suppress.ot', bound: 'watermark', allowanceMilli: 600, beDemandMilli: 520, otAllowanceMilli: 80 },
+    'OT pods together get 80m, split by what they asked for: allowance 600m, of which BE demands 520m',
+  ],
+}
+
+const BOUNDS: Readonly<Record<AllowanceBound, readonly [root: string, ot: string]>> = {
+  watermark: ['', ''],
+  growth: ['; growing back in steps towards 600m', '; growing back in steps'],
+  dwell: ['; may grow towards 600m once the dwell time is over', '; may grow once the dwell time is over'],
+  deadBand: ['; kept, since 600m is too small a change to write', '; kept, since the change is too small to write'],
+  floor: ['; that leaves 600m, so the floor of 160m holds', '; the floor of OT holds'],
+  cpuset: ['; that leaves 600m, more than the best-effort CPUs can give', ''],
+  stale: ['; held or lowered, since the CPU readings are missing or old', '; held, since the CPU readings are missing or old'],
+}
+
+const STEP: Cases<StepBecause, 'code'> = {
+  claim: [
+    { code: 'claim', rule: 'identity', because: { code: 'identity.idle', qosClass: 'OT' } },
+    'OT yields to everything beside it: the group is scheduled as idle (rule identity)',
+  ],
+  clipped: [
+    { code: 'clipped', parent: '/kubepods/besteffort' },
+    'the parent /kubepods/besteffort allows no more; nobody claims this group, and it follows when the parent grows again',
+  ],
+  restore: [{ code: 'restore' }, 'no rule wants it any more: back to what it was before the agent'],
+}
+
+const CLASS: Cases<ClassBecause, 'by'> = {
+  label: [{ by: 'label', key: 'kube-agent.io/qos-class', value: 'BE' }, 'label kube-agent.io/qos-class=BE'],
+  resources: [{ by: 'resources', resource: 'kube-agent.io/ot-cpu' }, 'it asks for kube-agent.io/ot-cpu'],
+  namespace: [{ by: 'namespace', namespace: 'batch' }, 'the configured rule for namespace batch'],
+  labelIgnored: [
+    { by: 'labelIgnored', key: 'k', value: 'BE', kubeletQos: 'Burstable' },
+    'label k=BE is ignored: the pod is Burstable to the kubelet (it has CPU or memory requests), so its group is not under the offline root',
+  ],
+  kubeletQos: [
+    { by: 'kubeletQos', kubeletQos: 'Guaranteed' },
+    'kubelet QoS Guaranteed; no label, offline resource or namespace rule says otherwise',
+  ],
+}
+
+const OUTCOME: Readonly<Record<OutcomeKind, readonly [Outcome, string]>> = {
+  applied: [{ is: 'applied' }, 'written'],
+  unchanged: [{ is: 'unchanged' }, 'the file already held it'],
+  vanished: [{ is: 'vanished', errno: 'ENOENT' }, 'the group is gone (ENOENT), as when a pod ends'],
+  refused: [{ is: 'refused', errno: 'EINVAL' }, 'the kernel refuses this value (EINVAL)'],
+  forbidden: [
+    { is: 'forbidden', errno: 'EROFS' },
+    'this process may not write there (EROFS): check its privileges and how the cgroup tree is mounted',
+  ],
+  busy: [{ is: 'busy', errno: 'EBUSY' }, 'the kernel is busy (EBUSY): tried again on the next tick'],
+  mismatch: [{ is: 'mismatch', reads: '0-3' }, 'written, but the file reads 0-3'],
+  failed: [{ is: 'failed', errno: 'EIO' }, 'the write failed (EIO)'],
+}
+
+const OFFER_BOUNDS: Readonly<Record<OfferBecause['bound'], string>> = {
+  formula: '',
+  'besteffort-cpus': '; all CPUs of the best-effort set',
+  allocated: '; but 4 units are allocated, and an offer is never below that: nothing new is scheduled',
+  hysteresis: '; kept as it was, since the growth is too small to advertise',
+  'warm-up': '; the history is still short, so requests stand in for peaks and young BE pods give nothing',
+  stale: '; kept as it was, since the readings are old',
+}
+
+describe('reasons', () => {
+  it.each(Object.values(BECAUSE))('renders a claim: $code', (because, expected) => {
+    expect(renderBecause(because)).toBe(expected)
+  })
+
+  it.each(Object.entries(BOUNDS))('says what bound the allowance: %s', (bound, [root, ot]) => {
+    const bounded = bound as AllowanceBound
+    expect(renderBecause({ code: 'suppress.root', bound: bounded, inputs: INPUTS, untaggedMilli: 0 })).toBe(`${SUM}${root}`)
+    expect(renderBecause({ ...BECAUSE['suppress.ot'][0], bound: bounded })).toBe(`${BECAUSE['suppress.ot'][1]}${ot}`)
+    expect(renderSuppression({ ...SUPPRESSION, bound: bounded })).toBe(
+      `allowance 600m for BE and OT: ${SUM}${root}; OT alone 80m`,
+    )
+  })
+
+  it('tells of untagged pods under the same root', () => {
+    expect(renderBecause({ ...BECAUSE['suppress.root'][0], untaggedMilli: 300 })).toContain(
+      '; 300m of untagged pods under the same root',
+    )
+  })
+
+  it('leaves out sets that are empty', () => {
+    const none = { dedicated: '', shared: '' }
+    expect(renderBecause({ code: 'placement.besteffort', qosClass: 'OT', ...none })).toBe('OT may run on all online CPUs')
+    expect(renderBecause({ code: 'placement.pool', qosClass: 'LS', reserved: '', dedicated: '' })).toBe(
+      'LS runs on the online pool',
+    )
+    expect(renderBecause({ code: 'placement.pool', qosClass: 'SYSTEM', reserved: '0', dedicated: '3' })).toBe(
+      'SYSTEM keeps off CPUs 3, dedicated to offline pods',
+    )
+  })
+
+  it.each(Object.values(STEP))('renders a step: $code', (because, expected) => {
+    expect(renderStepBecause(because)).toBe(expected)
+  })
+
+  it('renders what a clipped step wanted', () => {
+    const wanted: StepBecause = { code: 'claim', rule: 'limits', because: BECAUSE['limits.quota'][0] }
+    expect(renderStepBecause({ code: 'clipped', parent: '/kubepods', wanted })).toBe(
+      'the parent /kubepods allows no more; wanted more: the BE pod asked for 12 units of 100m (rule limits)',
+    )
+  })
+
+  it('renders a step with both values', () => {
+    expect(renderStep(ROOT_STEP)).toBe('quota of /kubepods/besteffort max → 600m (60000/100000 us)')
+    expect(renderStep({ ...CPUS_STEP, from: undefined })).toBe('cpuset of /kubepods/besteffort/poduid-flink unknown → 2-3,6-7')
+  })
+
+  it.each(Object.values(CLASS))('renders a class: $by', (because, expected) => {
+    expect(renderClassBecause(because)).toBe(expected)
+  })
+
+  it.each(Object.values(OUTCOME))('renders an outcome: $is', (outcome, expected) => {
+    expect(renderOutcome(outcome)).toBe(expected)
+  })
+})
+
+describe('offers', () => {
+  it('renders CPU and memory in their own units', () => {
+    expect(renderOffer(OFFER)).toBe(
+      'be-cpu 12 units of 100m (1200m): the formula gives 1250m (reclaimable 5.2 CPU, peak of online pods and the system 4.0 CPU, ' +
+        'CPUs of the best-effort set 8.0 CPU)',
+    )
+    expect(renderOffer(MEMORY_OFFER)).toBe(
+      'be-memory 8 units of 512 MiB (4 GiB): the formula gives 4.2 GiB (reclaimable 10 GiB, peak of online pods and the system 5.8 GiB)',
+    )
+  })
+
+  it('renders terms of the second oversale, and terms it has never heard of', () => {
+    const because = { ...OFFER.because, terms: { beUnusedMilli: 1500, ratio: 0.8, nights: 2 } }
+    expect(renderOfferBecause('ot-cpu', because)).toBe(
+      'the formula gives 1250m (asked for by BE and never used 1500m, share of it that is offered 80 %, nights 2)',
+    )
+  })
+
+  it.each(Object.entries(OFFER_BOUNDS))('says what bound the offer: %s', (bound, expected) => {
+    const because = { ...OFFER.because, terms: {}, bound: bound as OfferBecause['bound'] }
+    expect(renderOfferBecause('be-cpu', because)).toBe(`the formula gives 1250m${expected}`)
+  })
+})

@@ -1,0 +1,87 @@
+/** The status page and its one-line form, from plain data; the page itself is golden. */
+import { describe, expect, it } from 'vitest'
+import { briefStatus, type Status, renderStatus } from '../../../src/record/index.ts'
+import { CPUS_STEP, FLINK, pod, recorder, REGISTERED, STARTED_MS, tick, writingTick } from './fixtures.ts'
+
+/** The pid is the only thing in a status that the test does not decide. */
+const withPid = (status: Status): Status => ({ ...status, pid: 4711 })
+
+describe('status', () => {
+  it('prints the golden page', async () => {
+    const record = recorder()
+    record.resources([
+      REGISTERED,
+      { ...REGISTERED, resource: 'ot-cpu', fullName: 'kube-agent.io/ot-cpu', registered: false, lastError: 'no kubelet.sock' },
+    ])
+    record.guardBeat(1, true)
+    record.tick(
+      writingTick({
+        problems: [
+          '/pods/broken.yaml: line 3, column 1: a mapping is not closed, and the file is longer than a line of a terminal can show',
+        ],
+        abstentions: [{ code: 'silent', rule: 'capacity' }],
+        outcomes: [{ is: 'applied' }, { is: 'refused', errno: 'EINVAL' }],
+      }),
+    )
+    const page = renderStatus(withPid(record.status(11_250)))
+    await expect(page).toMatchFileSnapshot('../../golden/status.txt')
+    expect(Math.max(...page.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100)
+  })
+
+  it('fits 100 columns with anything in it', () => {
+    const record = recorder()
+    const long = 'x'.repeat(300)
+    const problems = Array.from({ length: 50 }, (_, index) => `${long} ${index}`)
+    record.tick(writingTick({ problems, pods: [pod(long, 'BE')] }))
+    const page = renderStatus(record.status(11_000))
+    expect(Math.max(...page.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100)
+    expect(page).toContain('and 30 more, all of them in the JSON form')
+  })
+
+  it('stands before the first tick', () => {
+    const status = recorder().status(STARTED_MS + 65_000)
+    expect(status).toMatchObject({ version: '0.1.0', nodeName: 'node-a', uptimeMs: 65_000, loop: { ticks: 0 } })
+    expect(status.mode).toBeUndefined()
+    expect(briefStatus(status)).toBe('error: no tick has finished yet')
+    expect(renderStatus(status)).toContain('last tick     none yet')
+  })
+
+  it('is data that survives JSON', () => {
+    const record = recorder()
+    record.tick(writingTick())
+    const status = record.status(11_000)
+    expect(JSON.parse(JSON.stringify(status))).toEqual(status)
+  })
+
+  it('says in one line that all is well', () => {
+    const record = recorder()
+    record.resources([REGISTERED])
+    record.tick(tick())
+    expect(briefStatus(record.status(11_012))).toBe('OK mode enforce, 3 pods, 5.9 CPU of 8 CPUs used, last tick 12 ms ago')
+  })
+
+  it('tells warnings from errors', () => {
+    const record = recorder()
+    record.tick(tick({ problems: ['a', 'b'] }))
+    expect(briefStatus(record.status(11_000))).toMatch(/^OK .*, 2 warnings$/)
+    record.resources([{ ...REGISTERED, registered: false }])
+    record.tickFailed(new Error('boom'), { nowMs: 12_000, wallMs: 0 })
+    record.tickFailed(new Error('boom'), { nowMs: 13_000, wallMs: 0 })
+    expect(briefStatus(record.status(13_000))).toBe('error: failing for 2 ticks: boom (and 1 more)')
+  })
+
+  it('counts a write as refused only while it is still wanted', () => {
+    const record = recorder()
+    record.tick(tick({ plan: [CPUS_STEP], outcomes: [{ is: 'refused', errno: 'EINVAL' }] }))
+    expect(briefStatus(record.status(11_000))).toMatch(/^error: cpuset of .* the kernel refuses this value \(EINVAL\)$/)
+    record.tick(tick({ seq: 2, nowMs: 12_000 }))
+    expect(briefStatus(record.status(12_000))).toMatch(/^OK/)
+  })
+
+  it('shows a label that is ignored', () => {
+    const record = recorder()
+    const because = { by: 'labelIgnored', key: 'k', value: 'BE', kubeletQos: 'Burstable' } as const
+    record.tick(tick({ pods: [{ ...FLINK, qosClass: 'LS', because }] }))
+    expect(record.status(11_000).problems).toEqual([{ severity: 'warning', text: 'default/flink: label k=BE is ignored' }])
+  })
+})
