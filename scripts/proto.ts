@@ -14,7 +14,10 @@ const SCRIPT = fileURLToPath(import.meta.url)
 const ROOT = dirname(dirname(SCRIPT))
 const OUTPUT = join(ROOT, 'src/kubelet/gen')
 
-const MODULES = [{ name: 'deviceplugin', proto: 'proto/deviceplugin/v1beta1/api.proto' }]
+const MODULES = [
+  { name: 'deviceplugin', proto: 'proto/deviceplugin/v1beta1/api.proto' },
+  { name: 'podresources', proto: 'proto/podresources/v1/api.proto' },
+]
 
 /** pbjs derives the types from the comments, so `--no-comments` would leave the .d.ts empty. */
 const FLAGS =

@@ -86,6 +86,10 @@ export const NODE_NAME: TextRule = {
   pattern: /^$|^(?=.{1,253}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/,
   what: 'the name of a Kubernetes node, or empty',
 }
+export const HTTPS_URL: TextRule = {
+  pattern: /^$|^https:\/\/(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?)(?::[0-9]{1,5})?$/,
+  what: 'a URL such as https://10.0.0.1:6443 without a path',
+}
 export const LABEL_KEY: TextRule = {
   pattern: /^(?:(?=[^/]{1,253}\/)[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?\/)?(?=[^/]{1,63}$)[A-Za-z0-9](?:[-\w.]*[A-Za-z0-9])?$/,
   what: 'a Kubernetes label key such as example.com/class',

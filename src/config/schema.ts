@@ -25,6 +25,7 @@ const paths = block({
   sys: leaf.text('/sys', leaf.ABSOLUTE_PATH, 'Where the sysfs of the host is mounted'),
   cgroup: leaf.text('/sys/fs/cgroup', leaf.ABSOLUTE_PATH, 'Where the cgroup tree of the host is mounted'),
   devicePlugins: leaf.text('/var/lib/kubelet/device-plugins', leaf.ABSOLUTE_PATH, 'Directory of kubelet.sock for device plugins'),
+  podResources: leaf.text('/var/lib/kubelet/pod-resources', leaf.ABSOLUTE_PATH, 'Directory of kubelet.sock for pod resources'),
   state: leaf.text('/var/lib/kube-agent', leaf.ABSOLUTE_PATH, 'Directory for the restore journal and the lock'),
 })
 
@@ -35,12 +36,13 @@ const loop = block({
 })
 
 const pods = block({
-  directory: leaf.text(
-    '/var/lib/kube-agent/pods',
-    leaf.ABSOLUTE_PATH,
-    'Directory of pod manifests to read the pods of this node from',
+  source: leaf.choice(
+    ['auto', 'api', 'kubelet', 'directory'],
+    'auto',
+    'Where the pods of this node are read from; auto is the API server within a cluster, else the directory',
   ),
-  rescanMs: leaf.ms(5000, 100, 10 * MINUTE_MS, 'Longest time between two looks at the directory, whatever its watch tells'),
+  directory: leaf.text('/var/lib/kube-agent/pods', leaf.ABSOLUTE_PATH, 'Directory of pod manifests, for source: directory'),
+  rescanMs: leaf.ms(5000, 100, 10 * MINUTE_MS, 'Longest time between two looks at the directory or at the kubelet'),
   maxPods: leaf.count(1000, 1, 10_000, 'Pods that are managed; those beyond are left alone and reported'),
 })
 
@@ -103,6 +105,35 @@ const capacity = block({
   maxUnits: leaf.count(2048, 1, 10_000, 'Most units of one resource; the kubelet keeps one device for each'),
 })
 
+const cluster = block({
+  server: leaf.text('', leaf.HTTPS_URL, 'API server; empty for that of the cluster which the agent runs in'),
+  tokenFile: leaf.text(
+    '/var/run/secrets/kubernetes.io/serviceaccount/token',
+    leaf.ABSOLUTE_PATH,
+    'File with the token for the API server and the kubelet, read again when it changes',
+  ),
+  caFile: leaf.text(
+    '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+    leaf.ABSOLUTE_PATH,
+    'File with the certificates that vouch for the API server and the kubelet, read again when it changes',
+  ),
+  kubelet: leaf.text('https://127.0.0.1:10250', leaf.HTTPS_URL, 'HTTPS server of the kubelet, for pods.source: kubelet'),
+  kubeletVerify: leaf.flag(true, 'Check the certificate of the kubelet; may be off only for a loopback address'),
+  requestMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Longest wait for an answer of the API server'),
+  writeMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Shortest time between two writes about the node'),
+  events: leaf.flag(true, 'Write events about pods and the node'),
+  condition: leaf.flag(true, 'Keep the condition ColocationHot of the node'),
+  annotations: leaf.flag(true, 'Keep annotations of the node with headroom and score'),
+  hotLabel: leaf.flag(false, 'Label the node while it is hot'),
+  hotTaint: leaf.flag(false, 'Taint the node with PreferNoSchedule while it is hot'),
+})
+
+const nodeSignals = block({
+  enabled: leaf.flag(true, 'Work out how the node fares: hot or not, headroom, score'),
+  enterMs: leaf.ms(10_000, 0, HOUR_MS, 'How long a watermark must be exceeded before the node counts as hot for the cluster'),
+  exitMs: leaf.ms(60_000, 0, HOUR_MS, 'How long use must be below the low watermark before it no longer does'),
+})
+
 const kubelet = block({
   enabled: leaf.flag(true, 'Advertise offers to the kubelet as device plugins'),
   waitMs: leaf.ms(5000, 0, 10 * MINUTE_MS, 'How long the start waits for kubelet.sock to appear'),
@@ -133,6 +164,8 @@ export const ConfigSchema = v.strictObject({
   limits: block({ enabled: leaf.flag(true, 'Limit offline pods to the CPU and memory they asked for') }),
   suppressCpu,
   capacity,
+  nodeSignals,
+  cluster,
   kubelet,
   http,
   log: block({

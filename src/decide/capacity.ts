@@ -91,11 +91,12 @@ function observe(
   const bePods = new Map<string, WatchedPod>()
   for (const pod of pods) {
     const { reading, qosClass } = pod
-    const cpuMilli = reasonable(reading.use?.value.cpuMilli)
+    const usedMilli = reasonable(reading.use?.value.cpuMilli)
     const workingSetBytes = reasonable(reading.use?.value.workingSetBytes)
-    if (cpuMilli === undefined || workingSetBytes === undefined) continue
+    if (usedMilli === undefined || workingSetBytes === undefined) continue
     // Whole numbers: their sum does not depend on the order of the pods.
-    if (isOnlineBelowOfflineRoot(pod)) untaggedMilli += Math.round(cpuMilli)
+    const cpuMilli = Math.round(usedMilli)
+    if (isOnlineBelowOfflineRoot(pod)) untaggedMilli += cpuMilli
     if (isOffline(qosClass)) offlineBytes += workingSetBytes
     if (qosClass !== 'BE') continue
     const known = memory.bePods?.get(reading.spec.uid)

@@ -48,6 +48,7 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
       offers: offered.offers,
       placement,
       ...(suppressed.state === undefined ? {} : { suppression: suppressed.state }),
+      findings: [],
       abstentions,
       complete: isComplete(snapshot, pods, suppressed.state !== undefined || !config.suppressCpu.enabled),
     },

@@ -194,9 +194,10 @@ function firstOtLevel(snapshot: NodeSnapshot, pods: readonly ClassifiedPod[]): L
   let milli = 0
   for (const { qosClass, reading } of pods) {
     const quota = qosClass === 'OT' ? snapshot.actual.get(reading.group, 'quota')?.value : undefined
-    if (isQuota(quota) && quota.quotaUs !== null) milli += quotaMilliCpu(quota)
+    // Whole numbers, as in sumUse().
+    if (isQuota(quota) && quota.quotaUs !== null) milli += Math.round(quotaMilliCpu(quota))
   }
-  return milli === 0 ? undefined : { milli: Math.floor(milli), changedMs: snapshot.nowMs }
+  return milli === 0 ? undefined : { milli, changedMs: snapshot.nowMs }
 }
 
 /** A class that uses this share of what it may use is held back by it: what it would use is not known, so all it asked for counts. */

@@ -1,5 +1,5 @@
 /**
- * The device-plugin API as typed grpc-js services, built from the generated codecs. The plugin and the kubelet stand-in share
+ * The kubelet's device-plugin and pod-resources APIs as typed grpc-js services, built from the generated codecs. The plugin and the kubelet stand-in share
  * these definitions, so they can't disagree about a path or a codec; the codecs themselves are held to the kubelet's field
  * numbers by test/unit/kubelet/wire.test.ts. Source: kubernetes
  * staging/src/k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1/api.proto.
@@ -17,6 +17,7 @@ import {
 } from '@grpc/grpc-js'
 import type { Reader, Writer } from 'protobufjs/minimal.js'
 import { v1beta1 } from './gen/deviceplugin.js'
+import { v1 } from './gen/podresources.js'
 
 export const API_VERSION = 'v1beta1'
 export const HEALTHY = 'Healthy'
@@ -92,6 +93,27 @@ export const DEVICE_PLUGIN = {
   ),
 } as const
 
+const { ListPodResourcesRequest, ListPodResourcesResponse, GetPodResourcesRequest, GetPodResourcesResponse } = v1
+const { AllocatableResourcesRequest, AllocatableResourcesResponse } = v1
+
+export const POD_RESOURCES = {
+  List: method<v1.ListPodResourcesRequest, v1.ListPodResourcesResponse>(
+    '/v1.PodResourcesLister/List',
+    ListPodResourcesRequest,
+    ListPodResourcesResponse,
+  ),
+  GetAllocatableResources: method<v1.AllocatableResourcesRequest, v1.AllocatableResourcesResponse>(
+    '/v1.PodResourcesLister/GetAllocatableResources',
+    AllocatableResourcesRequest,
+    AllocatableResourcesResponse,
+  ),
+  Get: method<v1.GetPodResourcesRequest, v1.GetPodResourcesResponse>(
+    '/v1.PodResourcesLister/Get',
+    GetPodResourcesRequest,
+    GetPodResourcesResponse,
+  ),
+} as const
+
 export interface RegistrationHandlers {
   readonly Register: handleUnaryCall<v1beta1.RegisterRequest, v1beta1.Empty>
 }
@@ -102,6 +124,16 @@ export interface DevicePluginHandlers {
   readonly ListAndWatch: handleServerStreamingCall<v1beta1.Empty, v1beta1.ListAndWatchResponse>
   readonly Allocate: handleUnaryCall<v1beta1.AllocateRequest, v1beta1.AllocateResponse>
   readonly PreStartContainer: handleUnaryCall<v1beta1.PreStartContainerRequest, v1beta1.PreStartContainerResponse>
+}
+
+export interface PodResourcesHandlers {
+  readonly List: handleUnaryCall<v1.ListPodResourcesRequest, v1.ListPodResourcesResponse>
+  readonly GetAllocatableResources: handleUnaryCall<v1.AllocatableResourcesRequest, v1.AllocatableResourcesResponse>
+  readonly Get: handleUnaryCall<v1.GetPodResourcesRequest, v1.GetPodResourcesResponse>
+}
+
+export function servePodResources(server: Server, handlers: PodResourcesHandlers): void {
+  server.addService(POD_RESOURCES, { ...handlers })
 }
 
 export function serveRegistration(server: Server, handlers: RegistrationHandlers): void {

@@ -7,8 +7,9 @@ import type { GroupPath } from './groups.ts'
 import type { KnobSetting, ReadonlyKnobTable } from './knob.ts'
 import type { OfflineClass, OfflineResource, QosClass } from './qos.ts'
 import type { PodReading } from './pod.ts'
+import type { NodeSignals, PodFinding } from './signals.ts'
 
-export const RULES = ['placement', 'identity', 'limits', 'suppressCpu', 'capacity'] as const
+export const RULES = ['placement', 'identity', 'limits', 'suppressCpu', 'capacity', 'nodeSignals'] as const
 export type RuleName = (typeof RULES)[number]
 
 /** What bound the allowance on this tick. */
@@ -146,6 +147,9 @@ export interface Decision {
   readonly placement: PlacementState
   /** Undefined while the rule is off or has never had a reading. */
   readonly suppression?: SuppressionState
+  /** Undefined while the rule is off or has never had a reading. */
+  readonly signals?: NodeSignals
+  readonly findings: readonly PodFinding[]
   readonly abstentions: readonly Abstention[]
   /** False while a rule can't decide yet, or the pods were never read: what is in force is then left in force. */
   readonly complete: boolean

@@ -7,14 +7,23 @@ import type { KubeletQos } from './qos.ts'
 import type { Reading } from './reading.ts'
 import type { Bytes, MilliCpu } from './units.ts'
 
+/** `init` runs before the others and ends; `sidecar` is an init container that stays. */
+export type ContainerKind = 'main' | 'init' | 'sidecar'
+
 export interface ContainerSpec {
   readonly name: string
+  readonly kind: ContainerKind
+  /** Extended resources by full name, in units. */
+  readonly extended: Readonly<Record<string, number>>
   /** The runtime's id with its scheme, as in `containerd://4f…`; absent until the container runs. */
   readonly id?: string
 }
 
 export interface PodSpec {
+  /** Names the pod's groups. For a static pod this is its config hash, not the UID of the mirror pod. */
   readonly uid: string
+  /** The UID that the API server knows the pod by, where it is another. */
+  readonly objectUid?: string
   readonly namespace: string
   readonly name: string
   readonly labels: Readonly<Record<string, string>>

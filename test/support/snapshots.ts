@@ -54,6 +54,7 @@ export interface PodLiteral {
 /** A pod as a source would tell of it; kubelet-BestEffort with one container unless said otherwise. */
 export function specOf(pod: PodLiteral): PodSpec {
   const asks = Object.entries(pod.asks ?? {})
+  const extended = Object.fromEntries(asks.map(([resource, units]) => [`kube-agent.io/${resource}`, units]))
   return {
     uid: pod.uid,
     namespace: pod.namespace ?? 'default',
@@ -61,9 +62,13 @@ export function specOf(pod: PodLiteral): PodSpec {
     labels: pod.labels ?? {},
     kubeletQos: pod.qos ?? 'BestEffort',
     requests: { cpuMilli: milliCpu(pod.requestsMilli ?? 0), memoryBytes: bytes(0) },
-    extended: Object.fromEntries(asks.map(([resource, units]) => [`kube-agent.io/${resource}`, units])),
+    extended,
     phase: pod.phase ?? 'Running',
-    containers: (pod.containers ?? ['main']).map((name) => ({ name })),
+    containers: (pod.containers ?? ['main']).map((name, index) => ({
+      name,
+      kind: 'main',
+      extended: index === 0 ? extended : {},
+    })),
     origin: 'test',
   }
 }

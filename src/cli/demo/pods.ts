@@ -23,7 +23,7 @@ export function podSpec(options: PodOptions): PodSpec {
     requests: { cpuMilli: milliCpu(options.requestMilli ?? 0), memoryBytes: bytes(0) },
     extended: options.extended ?? {},
     phase: 'Running',
-    containers: [{ name: 'main' }],
+    containers: [{ name: 'main', kind: 'main', extended: options.extended ?? {} }],
     origin: 'demo',
   }
 }

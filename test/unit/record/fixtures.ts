@@ -84,7 +84,7 @@ function spec(name: string, over: Partial<PodSpec> = {}): PodSpec {
     requests: { cpuMilli: milliCpu(0), memoryBytes: bytes(0) },
     extended: {},
     phase: 'Running',
-    containers: [{ name: 'main', id: 'containerd://c1' }],
+    containers: [{ name: 'main', kind: 'main', extended: {}, id: 'containerd://c1' }],
     origin: `/pods/${name}.yaml`,
     ...over,
   }
@@ -307,6 +307,7 @@ function decisionOf(parts: TickParts): Decision {
       bestEffort: CpuSet.parse('2-3,6-7'),
     },
     ...(suppression === null ? {} : { suppression }),
+    findings: [],
     abstentions: parts.abstentions ?? [],
     complete: true,
   }

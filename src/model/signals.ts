@@ -1,0 +1,45 @@
+/** What the agent tells the cluster: how the node fares, for scheduler plugins and people, and which pods ask for something odd. */
+import type { QosClass } from './qos.ts'
+
+/** How the node fares. Shares in permyriad of the node's capacity. */
+export interface NodeSignals {
+  /** Above a watermark for nodeSignals.enterMs, and not yet below the low one for nodeSignals.exitMs. */
+  readonly hot: boolean
+  readonly reason: 'CpuAboveWatermark' | 'MemoryAboveWatermark' | 'WithinWatermarks'
+  readonly cpuUsedPermyriad: number
+  readonly memoryUsedPermyriad: number
+  /** What offline pods could use more than they do before the watermark is reached; from 0. */
+  readonly headroomMilli: number
+  readonly headroomBytes: number
+  /** 100 for an idle node, 0 for one whose CPU or memory has reached its watermark. */
+  readonly score: number
+}
+
+/** Something about a pod that its owner should mend. The pod runs all the same, in the way that `findingText` says. */
+export type PodFinding = {
+  /** Namespace and name, and the UID by which the API server knows the pod. */
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+} & PodProblem
+
+export type PodProblem =
+  /** One of the pair of CPU and memory without the other. */
+  | { readonly code: 'halfAsked'; readonly has: string; readonly lacks: string }
+  /** The kubelet rejects such a pod when it restarts before the plugin is back (kubernetes#124345). */
+  | { readonly code: 'initContainer'; readonly resource: string; readonly container: string }
+  /** The label names one class and the resources another. */
+  | {
+      readonly code: 'labelContradicts'
+      readonly key: string
+      readonly value: string
+      readonly resource: string
+      readonly taken: QosClass
+    }
+  /** An offline label on a pod with CPU or memory requests, which can't be suppressed. */
+  | { readonly code: 'labelIgnored'; readonly key: string; readonly value: string; readonly kubeletQos: string }
+  | { readonly code: 'labelUnknown'; readonly key: string; readonly value: string; readonly taken: QosClass }
+  /** Both be-* and ot-*. */
+  | { readonly code: 'twoKinds'; readonly first: string; readonly second: string; readonly taken: QosClass }
+  /** Offline resources beside CPU or memory requests: the pod lies outside of the offline root. */
+  | { readonly code: 'requestsToo'; readonly resource: string; readonly kubeletQos: string }
