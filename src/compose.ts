@@ -9,7 +9,7 @@ import { Actuator, RestoreJournal } from './actuate/index.ts'
 import { Agent, type Publisher, type TickSink, type Writing } from './agent.ts'
 import type { Config } from './config/index.ts'
 import { openKernel, requireWritable, type OpenedKernel } from './kernel/index.ts'
-import type { Instant, Mode } from './model/index.ts'
+import type { Instant, Mode, PodSource } from './model/index.ts'
 import { PodDirectory, Sensor } from './sense/index.ts'
 
 /** Both clocks of this machine. */
@@ -40,9 +40,15 @@ export function openWriting(config: Config, { kernel }: Pick<OpenedKernel, 'kern
   return { journal, actuator: new Actuator(kernel, journal) }
 }
 
+/** Pods from the configured directory of manifests. */
+export function openPodDirectory(config: Config): PodSource {
+  const { directory, rescanMs, maxPods } = config.pods
+  return new PodDirectory({ directory, rescanMs, maxPods, now: () => performance.now() })
+}
+
 export interface ComposedAgent {
   readonly agent: Agent
-  readonly pods: PodDirectory
+  readonly pods: PodSource
 }
 
 export interface AgentParts {
@@ -50,13 +56,15 @@ export interface AgentParts {
   readonly mode: Mode
   readonly node: OpenedKernel
   readonly sink: TickSink
+  /** @default the configured directory of manifests */
+  readonly pods?: PodSource
   readonly writing?: Writing
   readonly publisher?: Publisher
 }
 
-/** An agent on an opened node, with pods from the configured directory. The caller closes `pods`. */
-export function composeAgent({ config, mode, node, sink, writing, publisher }: AgentParts): ComposedAgent {
-  const pods = new PodDirectory({ ...config.pods, now: () => performance.now() })
+/** An agent on an opened node. The caller closes the `pods` that come back. */
+export function composeAgent({ config, mode, node, sink, writing, publisher, ...rest }: AgentParts): ComposedAgent {
+  const pods = rest.pods ?? openPodDirectory(config)
   try {
     const agent = new Agent({
       kernel: node.kernel,

@@ -47,6 +47,13 @@ export const COMBINATIONS: readonly Combination[] = [
         : undefined,
   },
   {
+    keys: ['cluster.kubeletVerify', 'cluster.kubelet'],
+    problem: ({ cluster: { kubeletVerify, kubelet } }) =>
+      kubeletVerify || /^https:\/\/(?:127\.\d+\.\d+\.\d+|\[::1\]|localhost)(?::|$)/.test(kubelet)
+        ? undefined
+        : `false needs a loopback address in cluster.kubelet (${kubelet}): the token would go to whoever answers there`,
+  },
+  {
     keys: ['suppressCpu.staleMs', 'loop.calmMs'],
     problem: ({ suppressCpu: { staleMs }, loop: { calmMs } }) =>
       staleMs >= 2 * calmMs ? undefined : `${staleMs} must be at least twice loop.calmMs (${calmMs}), or calm readings are stale`,

@@ -14,8 +14,7 @@ import { type Config, loadConfig } from '../../src/config/index.ts'
 import { GroupSandbox, openKernel, removeStaleSandboxes, type OpenedKernel } from '../../src/kernel/index.ts'
 import { detectMounts } from '../../src/kernel/mounts.ts'
 import type { Dialect, GroupLayout, GroupPath, KubeletQos, OfflineResource, TickRecord } from '../../src/model/index.ts'
-import { childGroup, messageOf, podGroup, podsRoot, qosRoot } from '../../src/model/index.ts'
-import type { PodDirectory } from '../../src/sense/index.ts'
+import { childGroup, messageOf, podGroup, podsRoot, qosRoot, type PodSource } from '../../src/model/index.ts'
 
 const CGROUP_PATH = '/sys/fs/cgroup'
 const PREFIX = 'kube-agent-test'
@@ -125,7 +124,7 @@ export interface RunningAgent {
   readonly agent: Agent
   readonly node: OpenedKernel
   readonly journal: RestoreJournal
-  readonly pods: PodDirectory
+  readonly pods: PodSource
   readonly records: TickRecord[]
   readonly failures: unknown[]
 }

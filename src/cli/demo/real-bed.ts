@@ -15,8 +15,7 @@ import { composeAgent, openNode, openWriting, realNow } from '../../compose.ts'
 import type { Config } from '../../config/index.ts'
 import { GroupSandbox, KubeletGroups, removeStaleSandboxes } from '../../kernel/index.ts'
 import { Loop } from '../../loop.ts'
-import { AgentError, messageOf, type Instant, type PodSpec } from '../../model/index.ts'
-import type { PodDirectory } from '../../sense/index.ts'
+import { AgentError, messageOf, type Instant, type PodSource, type PodSpec } from '../../model/index.ts'
 import type { Bed, DemoPod } from './bed.ts'
 import { pause } from './pause.ts'
 import { manifestOf } from './pods.ts'
@@ -44,7 +43,7 @@ export class RealBed implements Bed {
   readonly #idle: ChildProcess[] = []
   readonly #photos: Map<string, string>[] = []
   #loop: Loop | undefined
-  #source: PodDirectory | undefined
+  #source: PodSource | undefined
   #journal: RestoreJournal | undefined
 
   /**
