@@ -74,6 +74,7 @@ export class Agent {
   #allowanceMilli = Infinity
   #failures = 0
   #released = false
+  #wanted = true
   #listed: Readonly<Record<OfflineResource, number>> = noUnits()
 
   constructor(options: AgentOptions) {
@@ -91,13 +92,25 @@ export class Agent {
     return nowMs < this.#hotUntilMs
   }
 
-  /** When the next tick is due if nothing happens before. */
-  nextTickMs(nowMs: number): number {
-    return this.#lastTickMs + (this.isHot(nowMs) ? this.#config.loop.hotMs : this.#config.loop.calmMs)
+  /** Asks for a tick on the next beat: a pod came, or a trigger fired. */
+  wantTick(): void {
+    this.#wanted = true
   }
 
-  /** The guard beat: reads two counters and says whether a tick is wanted at once. */
-  guard(nowMs: number): boolean {
+  /**
+   * The guard beat: reads two counters, and ticks when one is due, was asked for, or the node leaves its calm. `lateMs` is how long
+   * after its due time the beat came.
+   */
+  beat(at: Instant, lateMs: number): void {
+    const leavesCalm = this.#guard(at.nowMs)
+    this.#options.sink.guardBeat(lateMs, lateMs > this.#config.loop.guardMs)
+    const pauseMs = this.isHot(at.nowMs) ? this.#config.loop.hotMs : this.#config.loop.calmMs
+    if (!leavesCalm && !this.#wanted && at.nowMs < this.#lastTickMs + pauseMs) return
+    this.#wanted = false
+    this.tick(at, lateMs)
+  }
+
+  #guard(nowMs: number): boolean {
     const { nodeMilli, offlineMilli } = this.#options.sensor.guard(nowMs)
     const capacityMilli = this.#options.sensor.topology.online.size * 1000
     const lowMilli = (capacityMilli * this.#config.suppressCpu.lowWatermarkPermyriad) / 10_000

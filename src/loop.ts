@@ -1,13 +1,9 @@
-/**
- * The real-time driver of an agent: one timer, due every guard beat, that samples, and ticks when a tick is due or the beat asks for
- * one. A beat that comes late is counted, and missed beats are not made up for.
- */
-import type { Agent, TickSink } from './agent.ts'
+/** The real-time driver of an agent: one timer, due every guard beat. A beat that comes late is counted, and missed beats are not made up for. */
+import type { Agent } from './agent.ts'
 import type { Instant } from './model/index.ts'
 
 export interface LoopOptions {
   readonly agent: Agent
-  readonly sink: TickSink
   readonly guardMs: number
   readonly now: () => Instant
 }
@@ -16,7 +12,6 @@ export class Loop {
   readonly #options: LoopOptions
   #timer: NodeJS.Timeout | undefined
   #dueMs = 0
-  #wanted = true
   #running = false
 
   constructor(options: LoopOptions) {
@@ -29,11 +24,6 @@ export class Loop {
     this.#arm(0)
   }
 
-  /** Asks for a tick on the next beat: a pod came, or a trigger fired. */
-  wantTick(): void {
-    this.#wanted = true
-  }
-
   stop(): void {
     this.#running = false
     clearTimeout(this.#timer)
@@ -44,15 +34,9 @@ export class Loop {
   }
 
   #beat(): void {
-    const { agent, sink, guardMs, now } = this.#options
+    const { agent, guardMs, now } = this.#options
     const at = now()
-    const lateMs = Math.max(0, at.nowMs - this.#dueMs)
-    const wanted = agent.guard(at.nowMs) || this.#wanted
-    sink.guardBeat(lateMs, lateMs > guardMs)
-    if (wanted || at.nowMs >= agent.nextTickMs(at.nowMs)) {
-      this.#wanted = false
-      agent.tick(at, lateMs)
-    }
+    agent.beat(at, Math.max(0, at.nowMs - this.#dueMs))
     if (!this.#running) return
     const after = now().nowMs
     this.#dueMs = Math.max(this.#dueMs + guardMs, after)

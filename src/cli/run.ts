@@ -150,9 +150,9 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, { logger, nod
     const telling = setInterval(() => recorder.resources(statesOf(config, plugins)), config.loop.calmMs)
     teardown.add(() => clearInterval(telling))
   }
-  const loop = new Loop({ agent, sink: recorder, guardMs: config.loop.guardMs, now: realNow })
+  const loop = new Loop({ agent, guardMs: config.loop.guardMs, now: realNow })
   teardown.add(() => loop.stop())
-  pods.onChange(() => loop.wantTick())
+  pods.onChange(() => agent.wantTick())
   loop.start()
   const followed = followConfig(loaded, sources, { agent, recorder })
   teardown.add(() => followed.stop())

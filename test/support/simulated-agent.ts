@@ -44,7 +44,7 @@ export class SimulatedAgent {
       onBeat(this.node.nowMs)
       this.node.advance(guardMs)
       const at = { nowMs: this.node.nowMs, wallMs: this.node.nowMs }
-      if (this.#agent.guard(at.nowMs) || at.nowMs >= this.#agent.nextTickMs(at.nowMs)) this.#agent.tick(at, 0)
+      this.#agent.beat(at, 0)
     }
   }
 

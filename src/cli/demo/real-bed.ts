@@ -111,8 +111,8 @@ export class RealBed implements Bed {
     const { agent, pods } = composeAgent({ config, mode: 'enforce', node, sink, writing, publisher })
     this.#source = pods
     this.#journal = writing.journal
-    const loop = new Loop({ agent, sink, guardMs: config.loop.guardMs, now: realNow })
-    pods.onChange(() => loop.wantTick())
+    const loop = new Loop({ agent, guardMs: config.loop.guardMs, now: realNow })
+    pods.onChange(() => agent.wantTick())
     this.#loop = loop
     loop.start()
     return agent

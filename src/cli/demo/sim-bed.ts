@@ -34,10 +34,8 @@ export class SimBed implements Bed {
   readonly #photos = new Map<string, string>()
   readonly #startedWallMs = Date.now()
   #agent: Agent | undefined
-  #sink: TickSink | undefined
   #guardMs = 25
   #nextGuardMs = 0
-  #wanted = true
   #journal: RestoreJournal | undefined
 
   constructor(reason: string) {
@@ -49,7 +47,7 @@ export class SimBed implements Bed {
     this.#kernel = new ModelKernel({ dialect: 'v1', topology })
     this.#node = new SimNode(this.#kernel)
     this.#node.systemMilli = SYSTEM_MILLI
-    this.#node.onChange(() => (this.#wanted = true))
+    this.#node.onChange(() => this.#agent?.wantTick())
     this.#photograph()
     this.settings = { 'paths.state': join(this.#directory, 'state') }
   }
@@ -67,7 +65,6 @@ export class SimBed implements Bed {
     })
     this.#journal = journal
     this.#guardMs = config.loop.guardMs
-    this.#sink = sink
     this.#agent = new Agent({
       kernel: this.#kernel,
       sensor: new Sensor({
@@ -101,11 +98,7 @@ export class SimBed implements Bed {
     const at = this.now()
     if (this.#agent === undefined || at.nowMs < this.#nextGuardMs) return
     this.#nextGuardMs = at.nowMs + this.#guardMs
-    const wanted = this.#agent.guard(at.nowMs) || this.#wanted
-    this.#sink?.guardBeat(0, false)
-    if (!wanted && at.nowMs < this.#agent.nextTickMs(at.nowMs)) return
-    this.#wanted = false
-    this.#agent.tick(at, 0)
+    this.#agent.beat(at, 0)
   }
 
   async startPod({ spec }: DemoPod): Promise<void> {
