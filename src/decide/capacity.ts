@@ -16,8 +16,8 @@ import type {
   OfflineResource,
   PlacementState,
 } from '../model/index.ts'
-import { isOffline, OFFLINE_RESOURCES } from '../model/index.ts'
-import { isOnlineBelowOfflineRoot } from './classify.ts'
+import { hasEnded, isOffline, OFFLINE_RESOURCES } from '../model/index.ts'
+import { fullNameOf, isOnlineBelowOfflineRoot } from './classify.ts'
 import { addPeak, peakOf, type PeakWindow, reasonable } from './peak.ts'
 
 interface WatchedPod {
@@ -150,7 +150,7 @@ function onlineRequests(pods: readonly ClassifiedPod[]): { cpuMilli: number; mem
   let cpuMilli = 0
   let memoryBytes = 0
   for (const { reading, qosClass } of pods) {
-    if (isOffline(qosClass)) continue
+    if (isOffline(qosClass) || hasEnded(reading.spec)) continue
     cpuMilli += reading.spec.requests.cpuMilli
     memoryBytes += reading.spec.requests.memoryBytes
   }
@@ -182,10 +182,10 @@ function unusedByBe(
 
 /** Units promised: to listed pods that have not ended, and to containers that the kubelet is still admitting. */
 function allocated(resource: OfflineResource, pods: readonly ClassifiedPod[], snapshot: NodeSnapshot, config: Config): number {
-  const name = `${config.resources.domain}/${resource}`
+  const name = fullNameOf(resource, config)
   let units = snapshot.inFlightUnits[resource] ?? 0
   for (const { reading } of pods) {
-    if (reading.spec.phase !== 'Succeeded' && reading.spec.phase !== 'Failed') units += reading.spec.extended[name] ?? 0
+    if (!hasEnded(reading.spec)) units += reading.spec.extended[name] ?? 0
   }
   return units
 }

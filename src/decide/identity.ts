@@ -5,7 +5,7 @@
  * Kernel: the scheduler compares siblings only (find_matching_se); cpu.idle needs 5.15, and refuses weight writes while it is 1.
  */
 import type { Config } from '../config/types.ts'
-import type { Claim, ClassifiedPod, Dialect, NodeSnapshot } from '../model/index.ts'
+import type { Because, Claim, ClassifiedPod, Dialect, NodeSnapshot } from '../model/index.ts'
 
 const LEAST_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 2, v2: 1 }
 /** Kernel: cpu.shares lies in 2…262144. */
@@ -20,7 +20,7 @@ export function weightFor(askedMilli: number, dialect: Dialect): number {
   return dialect === 'v1' ? shares : Math.floor(1 + ((shares - 2) * 9999) / 262_142)
 }
 
-/** Claims on weight and idle of every offline pod. A BE pod that asked for no CPU keeps the weight it has. */
+/** Claims on weight and idle of every offline pod. A BE pod that asked for no CPU gets the least weight: what other BE pods leave. */
 export function identityClaims(snapshot: NodeSnapshot, pods: readonly ClassifiedPod[], config: Config): Claim[] {
   if (!config.identity.enabled) return []
   const claims: Claim[] = []
@@ -28,9 +28,11 @@ export function identityClaims(snapshot: NodeSnapshot, pods: readonly Classified
   for (const { reading, qosClass, askedMilli } of pods) {
     if (!reading.present) continue
     const { group } = reading
-    if (qosClass === 'BE' && askedMilli > 0) {
+    if (qosClass === 'BE') {
       const value = weightFor(askedMilli, dialect)
-      claims.push({ group, kind: 'weight', value, rule: 'identity', because: { code: 'identity.weight', qosClass, askedMilli } })
+      const because: Because =
+        askedMilli > 0 ? { code: 'identity.weight', qosClass, askedMilli } : { code: 'identity.unasked', qosClass }
+      claims.push({ group, kind: 'weight', value, rule: 'identity', because })
     } else if (qosClass === 'OT' && knobs.idle.usable) {
       claims.push({ group, kind: 'idle', value: 1, rule: 'identity', because: { code: 'identity.idle', qosClass } })
     } else if (qosClass === 'OT') {

@@ -7,9 +7,11 @@ import type { Abstention, ClassifiedPod, Decision, NodeSnapshot } from '../model
 import { isOffline } from '../model/index.ts'
 import { capacity, type CapacityMemory } from './capacity.ts'
 import { classify } from './classify.ts'
+import { findingsOf } from './findings.ts'
 import { identityClaims } from './identity.ts'
 import { limitsClaims } from './limits.ts'
 import { merge } from './merge.ts'
+import { nodeSignals, type SignalMemory } from './node-signals.ts'
 import { placementClaims, rememberPlacement, type PlacementMemory } from './placement.ts'
 import { suppressCpu, type SuppressMemory } from './suppress-cpu.ts'
 
@@ -18,9 +20,10 @@ export interface Memory {
   readonly suppress: SuppressMemory
   readonly capacity: CapacityMemory
   readonly placement?: PlacementMemory
+  readonly signals: SignalMemory
 }
 
-export const EMPTY_MEMORY: Memory = { suppress: {}, capacity: {} }
+export const EMPTY_MEMORY: Memory = { suppress: {}, capacity: {}, signals: {} }
 
 export interface Decided {
   readonly decision: Decision
@@ -35,6 +38,7 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
   const placement = placed.state
   const suppressed = suppressCpu(snapshot, pods, { placement, memory: memory.suppress, abstentions }, config)
   const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions }, config)
+  const signalled = nodeSignals(snapshot, suppressed.state, { memory: memory.signals, abstentions }, config)
   const desired = merge([
     ...placementClaims(snapshot, pods, placement, config),
     ...identityClaims(snapshot, pods, config),
@@ -48,11 +52,12 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
       offers: offered.offers,
       placement,
       ...(suppressed.state === undefined ? {} : { suppression: suppressed.state }),
-      findings: [],
+      ...(signalled.signals === undefined ? {} : { signals: signalled.signals }),
+      findings: findingsOf(pods, config),
       abstentions,
       complete: isComplete(snapshot, pods, suppressed.state !== undefined || !config.suppressCpu.enabled),
     },
-    memory: { suppress: suppressed.memory, capacity: offered.memory, placement: placed },
+    memory: { suppress: suppressed.memory, capacity: offered.memory, placement: placed, signals: signalled.memory },
   }
 }
 

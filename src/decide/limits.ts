@@ -1,6 +1,8 @@
 /**
  * Rule limits: a pod that asks only for extended resources is BestEffort to the kubelet and gets neither quota nor memory limit. What
  * it asked for is enforced here, on the pod's group, so that it holds for all containers and survives their restarts.
+ * Of a pod that asked for one of CPU and memory, that one is limited. Without a CPU amount it has no quota of its own and shares what the
+ * root of all offline pods may use, with the least weight (identity.ts); without a memory amount its memory is not limited.
  */
 import type { Config } from '../config/types.ts'
 import type { Abstention, Claim, ClassifiedPod, NodeSnapshot } from '../model/index.ts'

@@ -110,7 +110,7 @@ function sumUse(pods: readonly ClassifiedPod[], calmMs: number): ClassUse {
     if (pod.qosClass !== 'BE' || !pod.reading.present) continue
     beMilli += used
     beSinceMs = Math.min(beSinceMs, (pod.reading.use?.atMs ?? 0) - calmMs)
-    // A BE pod without an amount may take all it gets.
+    // A BE pod without an amount may take all it gets: OT yields to it as to any other.
     beAskedMilli += pod.askedMilli > 0 ? pod.askedMilli : Infinity
   }
   return { beMilli, beAskedMilli, beSinceMs, untaggedMilli }

@@ -32,6 +32,8 @@ export type Because =
   | { readonly code: 'limits.quota'; readonly qosClass: OfflineClass; readonly units: number; readonly unitMilli: number }
   | { readonly code: 'limits.memory'; readonly qosClass: OfflineClass; readonly units: number; readonly unitBytes: number }
   | { readonly code: 'identity.weight'; readonly qosClass: OfflineClass; readonly askedMilli: number }
+  /** It asked for memory only, or is BE by its label or namespace. */
+  | { readonly code: 'identity.unasked'; readonly qosClass: OfflineClass }
   | { readonly code: 'identity.idle'; readonly qosClass: OfflineClass }
   | { readonly code: 'identity.least'; readonly qosClass: OfflineClass; readonly missing: string }
   | {
@@ -74,6 +76,8 @@ export type Desired = ReadonlyKnobTable<Resolved>
 export type ClassBecause =
   | { readonly by: 'label'; readonly key: string; readonly value: string }
   | { readonly by: 'resources'; readonly resource: string }
+  /** The label names one class, the resources another; what the pod was sold decides. */
+  | { readonly by: 'labelContradicted'; readonly key: string; readonly value: string; readonly resource: string }
   | { readonly by: 'namespace'; readonly namespace: string }
   /** The label asks for an offline class, but the pod has CPU or memory requests: its group is not under the offline root. */
   | { readonly by: 'labelIgnored'; readonly key: string; readonly value: string; readonly kubeletQos: string }
@@ -83,7 +87,7 @@ export interface ClassifiedPod {
   readonly reading: PodReading
   readonly qosClass: QosClass
   readonly because: ClassBecause
-  /** What the pod asked for in offline resources; zero for online pods. */
+  /** What the pod asked for in offline resources, BE and OT together; zero for online pods. */
   readonly askedMilli: number
   readonly askedBytes: number
 }

@@ -94,3 +94,21 @@ export function podGroup(layout: GroupLayout, qos: KubeletQos, uid: string): Gro
 export function isPodGroupName(name: string): boolean {
   return /^((.+-)?kubepods(-burstable|-besteffort)?-)?pod[0-9A-Za-z]/.test(name)
 }
+
+/**
+ * A container's group (or the sandbox's), as every runtime names it below a pod's group: with the cgroupfs driver
+ * `<id>` (containerd, docker) or `crio-<id>`, with systemd `cri-containerd-<id>.scope`, `docker-<id>.scope` or `crio-<id>.scope`.
+ * Not cri-o's monitor of a container (`crio-conmon-<id>.scope`).
+ */
+const CONTAINER_GROUP = /^(?:(?:crio-)?([0-9a-f]{12,64})|(?:cri-containerd|docker|crio)-([0-9a-f]{12,64})\.scope)$/
+
+/** The runtime's id of the container whose group has this name; undefined for the name of any other group. */
+export function containerIdOf(groupName: string): string | undefined {
+  const [, plain, scoped] = CONTAINER_GROUP.exec(groupName) ?? []
+  return plain ?? scoped
+}
+
+/** The last name in a group's path. */
+export function groupName(group: GroupPath): string {
+  return group.slice(group.lastIndexOf('/') + 1)
+}

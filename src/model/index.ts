@@ -1,6 +1,7 @@
 /** The nouns. Imports nothing but cpu/, so every room may import it. */
 export * from './claim.ts'
 export * from './errors.ts'
+export * from './findings.ts'
 export * from './groups.ts'
 export * from './knob.ts'
 export * from './outcome.ts'

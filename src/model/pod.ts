@@ -58,6 +58,11 @@ export interface PodReading {
   readonly use?: Reading<PodUse>
 }
 
+/** Whether all containers of the pod have ended for good: it holds nothing any more, though its group may stay for some seconds. */
+export function hasEnded({ phase }: PodSpec): boolean {
+  return phase === 'Succeeded' || phase === 'Failed'
+}
+
 /** `namespace/name`, the way people name a pod. */
 export function podKey(spec: { readonly namespace: string; readonly name: string }): string {
   return `${spec.namespace}/${spec.name}`

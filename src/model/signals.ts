@@ -3,8 +3,9 @@ import type { QosClass } from './qos.ts'
 
 /** How the node fares. Shares in permyriad of the node's capacity. */
 export interface NodeSignals {
-  /** Above a watermark for nodeSignals.enterMs, and not yet below the low one for nodeSignals.exitMs. */
+  /** Above a watermark for nodeSignals.enterMs, and not yet below both low ones for nodeSignals.exitMs. */
   readonly hot: boolean
+  /** What made the node hot and has not cooled down since. */
   readonly reason: 'CpuAboveWatermark' | 'MemoryAboveWatermark' | 'WithinWatermarks'
   readonly cpuUsedPermyriad: number
   readonly memoryUsedPermyriad: number
@@ -24,11 +25,11 @@ export type PodFinding = {
 } & PodProblem
 
 export type PodProblem =
-  /** One of the pair of CPU and memory without the other. */
+  /** One of the pair of CPU and memory without the other: the half that was asked for is enforced. */
   | { readonly code: 'halfAsked'; readonly has: string; readonly lacks: string }
-  /** The kubelet rejects such a pod when it restarts before the plugin is back (kubernetes#124345). */
+  /** Counted and limited like any other; but the kubelet rejects such a pod when it restarts before the plugin is back (kubernetes#124345). */
   | { readonly code: 'initContainer'; readonly resource: string; readonly container: string }
-  /** The label names one class and the resources another. */
+  /** The label names one class and the resources another: what the pod was sold decides, and of BE and OT the one that yields more. */
   | {
       readonly code: 'labelContradicts'
       readonly key: string
@@ -36,10 +37,11 @@ export type PodProblem =
       readonly resource: string
       readonly taken: QosClass
     }
-  /** An offline label on a pod with CPU or memory requests, which can't be suppressed. */
+  /** An offline label on a pod with CPU or memory requests, which can't be suppressed: it runs as LS. */
   | { readonly code: 'labelIgnored'; readonly key: string; readonly value: string; readonly kubeletQos: string }
+  /** The value names no class: the pod is classified as if it had no label. */
   | { readonly code: 'labelUnknown'; readonly key: string; readonly value: string; readonly taken: QosClass }
-  /** Both be-* and ot-*. */
+  /** Both be-* and ot-*: both count, and the pod is OT. */
   | { readonly code: 'twoKinds'; readonly first: string; readonly second: string; readonly taken: QosClass }
-  /** Offline resources beside CPU or memory requests: the pod lies outside of the offline root. */
+  /** Offline resources beside CPU or memory requests: the pod lies outside of the offline root and runs online, without limits of ours. */
   | { readonly code: 'requestsToo'; readonly resource: string; readonly kubeletQos: string }

@@ -7,9 +7,11 @@ import type {
   Abstention,
   ClassifiedPod,
   GroupPath,
+  NodeSignals,
   Offer,
   OfflineResource,
   Outcome,
+  PodFinding,
   QosClass,
   ReadonlyKnobTable,
   StepResult,
@@ -29,6 +31,8 @@ export type Change =
       readonly event: 'came' | 'went' | 'reclassified'
       readonly was?: QosClass
     }
+  | { readonly kind: 'finding'; readonly finding: PodFinding }
+  | { readonly kind: 'signal'; readonly signals: NodeSignals }
   | { readonly kind: 'error'; readonly text: string }
 
 /** The last attempt to write a knob. */
@@ -41,6 +45,8 @@ export interface LastWrite {
 const REPEAT_QUIET_MS = 60_000
 /** Problems of the pod source that are compared and told. */
 const MAX_PROBLEMS = 64
+/** Findings that are compared and told; a kubelet runs some hundred pods. */
+const MAX_FINDINGS = 256
 
 export class ChangeTracker {
   readonly #writes = new KnobTable<LastWrite>()
@@ -49,7 +55,9 @@ export class ChangeTracker {
   readonly #offers = new Map<OfflineResource, Offer>()
   #abstentions: ReadonlyMap<string, Abstention> = new Map()
   #problems: ReadonlySet<string> = new Set()
+  #findings: ReadonlySet<string> = new Set()
   #suppression: SuppressionState | undefined
+  #hot = false
 
   /** The last attempt on each knob of the groups that are still there. */
   get writes(): ReadonlyKnobTable<LastWrite> {
@@ -63,9 +71,11 @@ export class ChangeTracker {
     if (snapshot.pace === 'calm') {
       this.#comparePods(decision.pods, changes)
       this.#compareProblems(snapshot.pods.problems, changes)
+      this.#compareFindings(decision.findings, changes)
       this.#forgetGone(snapshot.actual)
     }
     this.#compareSuppression(decision.suppression, changes)
+    this.#compareSignals(decision.signals, changes)
     for (const offer of decision.offers) this.#compareOffer(offer, changes)
     this.#compareAbstentions(decision.abstentions, changes)
     for (const result of record.results) this.#compareResult(result, snapshot.nowMs, changes)
@@ -95,6 +105,20 @@ export class ChangeTracker {
     const now = new Set(problems.slice(0, MAX_PROBLEMS))
     for (const text of now) if (!this.#problems.has(text)) changes.push({ kind: 'error', text: `pod source: ${text}` })
     this.#problems = now
+  }
+
+  /** That one is mended shows in the pod itself: it goes, or its class changes. */
+  #compareFindings(findings: readonly PodFinding[], changes: Change[]): void {
+    if (findings.length === 0 && this.#findings.size === 0) return
+    const now = new Map(findings.slice(0, MAX_FINDINGS).map((finding) => [JSON.stringify(finding), finding]))
+    for (const [key, finding] of now) if (!this.#findings.has(key)) changes.push({ kind: 'finding', finding })
+    this.#findings = new Set(now.keys())
+  }
+
+  #compareSignals(signals: NodeSignals | undefined, changes: Change[]): void {
+    if (signals === undefined || signals.hot === this.#hot) return
+    this.#hot = signals.hot
+    changes.push({ kind: 'signal', signals })
   }
 
   /** A group whose knobs are no longer read has ended; its writes are of no more interest. */

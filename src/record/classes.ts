@@ -3,13 +3,14 @@
  * dashboard and a terminal tell the same numbers of the same tick.
  */
 import type { ClassifiedPod, QosClass } from '../model/index.ts'
-import { QOS_CLASSES } from '../model/index.ts'
+import { hasEnded, QOS_CLASSES } from '../model/index.ts'
 
 export interface ClassSum {
   readonly pods: number
   readonly usedMilli: number
   /** Read for pods under the best-effort root only. */
   readonly workingSetBytes: number
+  /** By pods that have not ended, like askedBytes. */
   readonly askedMilli: number
   readonly askedBytes: number
 }
@@ -26,6 +27,7 @@ export function sumClasses(pods: readonly ClassifiedPod[]): Readonly<Record<QosC
     sum.pods += 1
     sum.usedMilli += reading.use?.value.cpuMilli ?? 0
     sum.workingSetBytes += reading.use?.value.workingSetBytes ?? 0
+    if (hasEnded(reading.spec)) continue
     sum.askedMilli += askedMilli
     sum.askedBytes += askedBytes
   }

@@ -9,7 +9,9 @@ import type { Change } from './changes.ts'
 import {
   count,
   renderClassBecause,
+  renderFinding,
   renderOutcome,
+  renderSignals,
   renderStep,
   renderStepBecause,
   renderSuppression,
@@ -101,6 +103,7 @@ export class Journal {
 
 function podOf(change: Change): string | undefined {
   if (change.kind === 'pod') return podKey(change.pod.reading.spec)
+  if (change.kind === 'finding') return podKey(change.finding)
   return change.kind === 'write' || change.kind === 'refused' ? change.pod : undefined
 }
 
@@ -132,6 +135,12 @@ export function viewOf(change: Change): ChangeView {
     }
     case 'pod':
       return podView(change)
+    case 'finding': {
+      const pod = podKey(change.finding)
+      return { kind: change.kind, pod, text: `pod ${pod}: ${renderFinding(change.finding)}` }
+    }
+    case 'signal':
+      return { kind: change.kind, to: change.signals.hot ? 'hot' : 'not hot', text: renderSignals(change.signals) }
     case 'error':
       return { kind: change.kind, text: change.text }
   }

@@ -34,6 +34,8 @@ const MESSAGES: Readonly<Record<Change['kind'], string>> = {
   offer: 'offer changed',
   abstain: 'abstention changed',
   pod: 'pod changed',
+  finding: 'pod asks for something odd',
+  signal: 'node signal changed',
   error: 'error',
 }
 
@@ -69,6 +71,7 @@ export class ChangeLog {
         return innermost?.code === 'claim' && innermost.rule === 'suppressCpu' ? 'debug' : 'info'
       }
       case 'refused':
+      case 'finding':
         return 'warn'
       case 'abstain':
         return change.began && change.abstention.code !== 'starting' ? 'warn' : 'info'
@@ -76,6 +79,7 @@ export class ChangeLog {
         return 'error'
       case 'offer':
       case 'pod':
+      case 'signal':
         return 'info'
     }
   }

@@ -11,14 +11,16 @@ import type {
   KnobKind,
   KnobSetting,
   KnobValue,
+  NodeSignals,
   Outcome,
+  PodProblem,
   QosClass,
   Step,
   StepBecause,
   SuppressionInputs,
   SuppressionState,
 } from '../model/index.ts'
-import { formatBytes, formatKnobValue, formatMilliCpu, formatPermyriad } from '../model/index.ts'
+import { findingText, formatBytes, formatKnobValue, formatMilliCpu, formatPermyriad } from '../model/index.ts'
 
 /** A value of a knob in the words of its kernel file; `unknown` for one that was never read. */
 export function renderValue(kind: KnobKind, value: KnobValue | undefined): string {
@@ -34,6 +36,8 @@ export function renderBecause(because: Because): string {
       return `the ${because.qosClass} pod asked for ${count(because.units, 'unit')} of ${formatBytes(because.unitBytes)}`
     case 'identity.weight':
       return `${because.qosClass} pods share CPU in proportion to what they asked for: ${formatMilliCpu(because.askedMilli)}`
+    case 'identity.unasked':
+      return `the ${because.qosClass} pod asked for no CPU: it gets the least weight there is, and what other pods leave`
     case 'identity.idle':
       return `${because.qosClass} yields to everything beside it: the group is scheduled as idle`
     case 'identity.least':
@@ -155,6 +159,8 @@ export function renderClassBecause(because: ClassBecause): string {
       return `label ${because.key}=${because.value}`
     case 'resources':
       return `it asks for ${because.resource}`
+    case 'labelContradicted':
+      return `it asks for ${because.resource}, which counts for more than its label ${because.key}=${because.value}`
     case 'namespace':
       return `the configured rule for namespace ${because.namespace}`
     case 'labelIgnored':
@@ -165,6 +171,21 @@ export function renderClassBecause(because: ClassBecause): string {
     case 'kubeletQos':
       return `kubelet QoS ${because.kubeletQos}; no label, offline resource or namespace rule says otherwise`
   }
+}
+
+/** How the node fares, as the cluster is told. */
+export function renderSignals(signals: NodeSignals): string {
+  return (
+    `${signals.hot ? `HOT (${signals.reason})` : 'not hot'}, score ${signals.score}, CPU ${formatPermyriad(signals.cpuUsedPermyriad)} and ` +
+    `memory ${formatPermyriad(signals.memoryUsedPermyriad)} used; offline pods could use ${formatMilliCpu(signals.headroomMilli)} CPU and ` +
+    `${formatBytes(signals.headroomBytes)} more`
+  )
+}
+
+/** What is odd about a pod, what becomes of it and what to do: `ClassLabelUnknown: …`. */
+export function renderFinding(problem: PodProblem): string {
+  const { reason, message } = findingText(problem)
+  return `${reason}: ${message}`
 }
 
 /** Why a rule did not act. */

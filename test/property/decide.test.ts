@@ -4,9 +4,11 @@
  */
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { Config } from '../../src/config/index.ts'
 import { CpuSet } from '../../src/cpu/index.ts'
 import { decide, EMPTY_MEMORY, type Memory } from '../../src/decide/index.ts'
 import { merge } from '../../src/decide/merge.ts'
+import { MEMORY_LOW_WATERMARK_PERMYRIAD, MEMORY_WATERMARK_PERMYRIAD } from '../../src/decide/node-signals.ts'
 import type { Claim, ClassifiedPod, Decision, KnobSetting, NodeSnapshot } from '../../src/model/index.ts'
 import { isOffline, isQuota, KNOB_KINDS, OFFLINE_RESOURCES, quotaMilliCpu, quotaOf, RULES } from '../../src/model/index.ts'
 import { compareWidth } from '../../src/plan/width.ts'
@@ -28,7 +30,7 @@ const pod: fc.Arbitrary<Omit<PodLiteral, 'uid'>> = fc.record(
       {
         weight: 1,
         arbitrary: fc
-          .constantFrom('LS', 'LSX', 'BE', 'OT', 'SYSTEM', 'UNTAGGED', 'nonsense')
+          .constantFrom('LS', 'LSX', 'BE', 'BE', 'OT', 'SYSTEM', 'UNTAGGED', 'nonsense')
           .map((value) => ({ 'kube-agent.io/qos-class': value })),
       },
     ),
@@ -36,7 +38,12 @@ const pod: fc.Arbitrary<Omit<PodLiteral, 'uid'>> = fc.record(
       fc.constant({}),
       fc.record({ 'be-cpu': fc.nat(40), 'be-memory': fc.nat(16) }),
       fc.record({ 'ot-cpu': fc.nat(40), 'ot-memory': fc.nat(16) }),
+      fc.record(
+        { 'be-cpu': fc.nat(9), 'be-memory': fc.nat(9), 'ot-cpu': fc.nat(9), 'ot-memory': fc.nat(9) },
+        { requiredKeys: [] },
+      ),
     ),
+    kinds: fc.array(fc.constantFrom('main', 'init', 'sidecar'), { minLength: 1, maxLength: 3 }),
     requestsMilli: fc.nat(4000),
     present: fc.boolean(),
     phase: fc.constantFrom('Running', 'Running', 'Pending', 'Succeeded', 'Failed'),
@@ -74,6 +81,7 @@ const settings = fc.record({
     deadBandPermyriad: fc.constantFrom(100, 0, 500),
     floorPermyriad: fc.constantFrom(200, 1000),
   }),
+  nodeSignals: fc.record({ enterMs: fc.constantFrom(0, 50, 2000), exitMs: fc.constantFrom(0, 100, 5000) }),
   capacity: fc.record({ maxUnits: fc.constantFrom(2048, 20), warmupMs: fc.constantFrom(0, 30_000) }),
 })
 
@@ -147,8 +155,24 @@ const withoutOrder = (decision: Decision): unknown => ({
   ...decision,
   desired: [...decision.desired.entries()].map(([group, kind, resolved]) => JSON.stringify([group, kind, resolved])).sort(),
   pods: decision.pods.map((one) => JSON.stringify(one)).sort(),
+  findings: decision.findings.map((one) => JSON.stringify(one)).sort(),
   abstentions: decision.abstentions.map((one) => JSON.stringify(one)).sort(),
 })
+
+/** Whether CPU or memory is at a watermark, and whether both are below their low ones; undefined without readings. */
+function heat({ node, topology, nowMs }: NodeSnapshot, config: Config): { above: boolean; below: boolean } | undefined {
+  if (node.cpu === undefined || node.memory === undefined) return undefined
+  if (!(nowMs - Math.min(node.cpu.atMs, node.memory.atMs) <= 2 * config.loop.calmMs)) return undefined
+  if (!Number.isFinite(node.cpu.value.usedMilli)) return undefined
+  const { totalBytes, availableBytes } = node.memory.value
+  const cpu = Math.max(0, node.cpu.value.usedMilli) / (topology.online.size * 1000)
+  const memory = (totalBytes - availableBytes) / totalBytes
+  const { watermarkPermyriad, lowWatermarkPermyriad } = config.suppressCpu
+  return {
+    above: cpu >= watermarkPermyriad / 10_000 || memory >= MEMORY_WATERMARK_PERMYRIAD / 10_000,
+    below: cpu < lowWatermarkPermyriad / 10_000 && memory < MEMORY_LOW_WATERMARK_PERMYRIAD / 10_000,
+  }
+}
 
 describe('decide', () => {
   it('gives equal answers to equal questions, in any order of pods, and writes to none of its inputs (I1)', () => {
@@ -159,6 +183,7 @@ describe('decide', () => {
         const again = decide(shuffled, before, config)
         expect(withoutOrder(again.decision)).toEqual(withoutOrder(decision))
         expect(again.memory.suppress).toEqual(memory.suppress)
+        expect(again.memory.signals).toEqual(memory.signals)
         expect({ ...again.memory.capacity, bePods: undefined }).toEqual({ ...memory.capacity, bePods: undefined })
       }
     })
@@ -312,6 +337,88 @@ describe('decide', () => {
           const quota = decision.desired.get(reading.group, 'quota')?.setting.value
           if (!isOffline(qosClass) || askedMilli === 0 || !reading.present) continue
           expect(isQuota(quota) && quotaMilliCpu(quota)).toBeLessThanOrEqual(askedMilli)
+        }
+      }
+    })
+  })
+
+  it('limits every pod under the offline root that was sold CPU to what it was sold, whatever its label (I11, I19)', () => {
+    forAllHistories((lived, history) => {
+      const { cpuUnitMilli } = configOf(history.settings).resources
+      for (const { decision } of lived) {
+        for (const { reading, qosClass } of decision.pods) {
+          const units = (kind: string): number => reading.spec.extended[`kube-agent.io/${kind}`] ?? 0
+          if (reading.spec.kubeletQos !== 'BestEffort') continue
+          if (OFFLINE_RESOURCES.some((resource) => units(resource) > 0)) expect(isOffline(qosClass)).toBe(true)
+          if (units('ot-cpu') + units('ot-memory') > 0) expect(qosClass).toBe('OT')
+          const soldMilli = (units('be-cpu') + units('ot-cpu')) * cpuUnitMilli
+          const quota = decision.desired.get(reading.group, 'quota')?.setting.value
+          if (soldMilli > 0 && reading.present) expect(isQuota(quota) && quotaMilliCpu(quota)).toBeLessThanOrEqual(soldMilli)
+        }
+      }
+    })
+  })
+
+  it('calls the node hot, or no longer, only after the whole dwell time on one side of the watermarks (I15)', () => {
+    forAllHistories((lived, history) => {
+      const config = configOf(history.settings)
+      for (const [index, { decision, before }] of lived.entries()) {
+        const was = before.signals.signals?.hot ?? false
+        const hot = decision.signals?.hot ?? false
+        if (was === hot || decision.signals === undefined) continue
+        const side = hot ? 'above' : 'below'
+        const dwellMs = hot ? config.nodeSignals.enterMs : config.nodeSignals.exitMs
+        const now = lived[index]?.snapshot.nowMs ?? 0
+        let sinceMs = now
+        for (let earlier = index; earlier >= 0 && now - sinceMs < dwellMs; earlier -= 1) {
+          const then = lived[earlier]
+          if (then === undefined) break
+          const felt = heat(then.snapshot, config)
+          if (felt !== undefined) {
+            expect(felt[side], `${side} at ${then.snapshot.nowMs}`).toBe(true)
+            sinceMs = then.snapshot.nowMs
+          }
+          // What was before a restart is not remembered, and counts for nothing.
+          if (then.before === EMPTY_MEMORY) break
+        }
+        expect(now - sinceMs).toBeGreaterThanOrEqual(dwellMs)
+      }
+    })
+  })
+
+  it('tells whole numbers within their bounds (I16), and nothing new without readings (I17)', () => {
+    forAllHistories((lived, history) => {
+      const config = configOf(history.settings)
+      for (const { decision, snapshot, before } of lived) {
+        const { signals } = decision
+        if (heat(snapshot, config) === undefined) {
+          expect(signals).toEqual(before.signals.signals)
+          continue
+        }
+        if (signals === undefined) throw new Error('nothing is told')
+        const { score, cpuUsedPermyriad, memoryUsedPermyriad, headroomMilli, headroomBytes } = signals
+        for (const amount of [score, cpuUsedPermyriad, memoryUsedPermyriad, headroomMilli, headroomBytes]) {
+          expect(Number.isSafeInteger(amount), JSON.stringify(signals)).toBe(true)
+          expect(amount).toBeGreaterThanOrEqual(0)
+        }
+        expect(score).toBeLessThanOrEqual(100)
+        expect(Math.max(cpuUsedPermyriad, memoryUsedPermyriad)).toBeLessThanOrEqual(10_000)
+        expect(signals.hot).toBe(signals.reason !== 'WithinWatermarks')
+      }
+    })
+  })
+
+  it('finds fault with listed pods that have not ended only, and with each that runs as other than its label says (I18)', () => {
+    forAllHistories((lived) => {
+      for (const { decision } of lived) {
+        const running = decision.pods.filter(({ reading: { spec } }) => spec.phase !== 'Succeeded' && spec.phase !== 'Failed')
+        const uids = new Set(running.map(({ reading }) => reading.spec.uid))
+        for (const { uid } of decision.findings) expect(uids.has(uid)).toBe(true)
+        expect(new Set(decision.findings.map((one) => JSON.stringify(one))).size).toBe(decision.findings.length)
+        for (const { reading, qosClass } of running) {
+          const label = reading.spec.labels['kube-agent.io/qos-class']
+          const codes = decision.findings.filter(({ uid }) => uid === reading.spec.uid).map(({ code }) => code)
+          if (label !== undefined && label !== qosClass) expect(codes, label).not.toEqual([])
         }
       }
     })

@@ -5,6 +5,7 @@
 import { buildTopology, type CpuTopology } from '../../src/cpu/index.ts'
 import type {
   Capabilities,
+  ContainerKind,
   Dialect,
   GroupPath,
   KnobKind,
@@ -45,6 +46,9 @@ export interface PodLiteral {
   readonly requestsMilli?: number
   readonly phase?: PodSpec['phase']
   readonly containers?: readonly string[]
+  /** One container of each kind, `c0`, `c1`, …, each of which asks for everything; in place of `containers`. */
+  readonly kinds?: readonly ContainerKind[]
+  readonly objectUid?: string
   readonly present?: boolean
   /** Undefined for a pod that was not measured yet. */
   readonly usesMilli?: number
@@ -64,11 +68,10 @@ export function specOf(pod: PodLiteral): PodSpec {
     requests: { cpuMilli: milliCpu(pod.requestsMilli ?? 0), memoryBytes: bytes(0) },
     extended,
     phase: pod.phase ?? 'Running',
-    containers: (pod.containers ?? ['main']).map((name, index) => ({
-      name,
-      kind: 'main',
-      extended: index === 0 ? extended : {},
-    })),
+    ...(pod.objectUid === undefined ? {} : { objectUid: pod.objectUid }),
+    containers:
+      pod.kinds?.map((kind, index) => ({ name: `c${index}`, kind, extended })) ??
+      (pod.containers ?? ['main']).map((name, index) => ({ name, kind: 'main', extended: index === 0 ? extended : {} })),
     origin: 'test',
   }
 }

@@ -5,6 +5,7 @@
  */
 import type {
   ClassifiedPod,
+  Decision,
   GroupPath,
   KubeletQos,
   Offer,
@@ -14,9 +15,10 @@ import type {
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { AgentError, isOffline, podKey, QOS_CLASSES } from '../../model/index.ts'
+import { AgentError, hasEnded, isOffline, podKey, QOS_CLASSES } from '../../model/index.ts'
+import { type ContainerExplanation, explainContainers } from './containers.ts'
 import { explainKnobs, type KnobExplanation, type KnobView } from './knob.ts'
-import { renderClassBecause } from '../render.ts'
+import { renderClassBecause, renderFinding } from '../render.ts'
 import { renderAmount, renderOfferBecause, renderTerm } from '../render-offer.ts'
 import { noSubject, parseSubject } from './subject.ts'
 
@@ -40,6 +42,11 @@ export interface PodExplanation {
     readonly throttledPermyriad: number
     readonly ageMs: number
   }
+  /** What is odd about what it asks for, and what to do. */
+  readonly findings: readonly string[]
+  readonly containers: readonly ContainerExplanation[]
+  /** Groups below the pod's that are of no container above: the sandbox, and what the runtime puts beside it. */
+  readonly otherGroups: readonly GroupPath[]
   readonly knobs: readonly KnobExplanation[]
 }
 
@@ -48,6 +55,8 @@ export interface GroupExplanation {
   readonly group: GroupPath
   /** The pod that owns the group. */
   readonly pod?: string
+  /** The container of that pod that owns it. */
+  readonly container?: string
   readonly knobs: readonly KnobExplanation[]
 }
 
@@ -119,7 +128,7 @@ export function explain(text: string, view: ExplainView): Explanation {
 
 function explainPod(key: string, view: KnobView): PodExplanation {
   const { decision } = view.record
-  const pod = decision.pods.find(({ reading }) => podKey(reading.spec) === key)
+  const pod = podNamed(key, decision)
   if (pod === undefined) {
     const keys = decision.pods.map(({ reading }) => podKey(reading.spec))
     throw noSubject('pod', key, keys)
@@ -138,8 +147,22 @@ function explainPod(key: string, view: KnobView): PodExplanation {
     present,
     ...(isOffline(pod.qosClass) ? { asked: askedOf(pod) } : {}),
     ...(use === undefined ? {} : { use: { ...use.value, ageMs: view.nowMs - use.atMs } }),
+    findings: findingsOf(pod, decision),
+    ...explainContainers(pod.reading),
     knobs: [group, ...childGroups].flatMap((each) => explainKnobs(each, view)),
   }
+}
+
+/** Of a pod and its successor of the same name, which a directory of manifests may both hold, the one that runs. */
+function podNamed(key: string, { pods }: Decision): ClassifiedPod | undefined {
+  const named = pods.filter(({ reading }) => podKey(reading.spec) === key)
+  const alive = named.filter(({ reading }) => !hasEnded(reading.spec))
+  return alive.find(({ reading }) => reading.present) ?? alive[0] ?? named[0]
+}
+
+function findingsOf({ reading: { spec } }: ClassifiedPod, { findings }: Decision): readonly string[] {
+  const uid = spec.objectUid ?? spec.uid
+  return findings.filter((finding) => finding.uid === uid).map(renderFinding)
 }
 
 function askedOf({ askedMilli, askedBytes }: ClassifiedPod) {
@@ -156,7 +179,9 @@ function explainGroup(group: GroupPath, view: KnobView): GroupExplanation {
   if (knobs.length === 0 && owner === undefined) {
     throw noSubject('group', group, [...new Set([...snapshot.actual.groups(), ...decision.desired.groups()])])
   }
-  return { is: 'group', group, ...(owner === undefined ? {} : { pod: podKey(owner.reading.spec) }), knobs }
+  if (owner === undefined) return { is: 'group', group, knobs }
+  const container = explainContainers(owner.reading).containers.find((candidate) => candidate.group === group)?.name
+  return { is: 'group', group, pod: podKey(owner.reading.spec), ...(container === undefined ? {} : { container }), knobs }
 }
 
 function explainCpu(id: number, { snapshot, decision }: TickRecord): CpuExplanation {

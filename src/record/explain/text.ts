@@ -3,7 +3,7 @@
  * at most 100 columns wide. The order answers the questions in the order in which they are asked: what is it now, why, what
  * else.
  */
-import { formatBytes, formatMilliCpu, formatPermyriad } from '../../model/index.ts'
+import { formatBytes, formatMilliCpu, formatPermyriad, groupName } from '../../model/index.ts'
 import type { CpuExplanation, Explanation, GroupExplanation, PodExplanation, ResourceExplanation } from './explain.ts'
 import type { KnobExplanation } from './knob.ts'
 import { count } from '../render.ts'
@@ -47,12 +47,36 @@ function podLines(pod: PodExplanation): readonly string[] {
           `${formatMilliCpu(use.cpuMilli)} CPU, working set ${formatBytes(use.workingSetBytes)}, ` +
             `throttled in ${formatPermyriad(use.throttledPermyriad)} of periods (read ${formatDuration(use.ageMs)} ago)`,
         )),
+    ...pod.findings.flatMap((finding) => row('finding', finding)),
+    ...containerLines(pod),
     ...knobLines(pod.knobs),
   ]
 }
 
+function containerLines({ containers, otherGroups }: PodExplanation): readonly string[] {
+  return [
+    '',
+    "containers, each with its group below the pod's",
+    ...containers.flatMap(({ name, kind, id, group }) =>
+      inner(kind, `${name}: ${group === undefined ? missing(id) : groupName(group)}`),
+    ),
+    ...otherGroups.flatMap((group) => inner('other', `${groupName(group)} of the sandbox, or of a container that is not listed`)),
+  ]
+}
+
+/** A container that waits, or has ended, has no group; without an id, as in a manifest on disk, its group can't be told from others. */
+function missing(id: string | undefined): string {
+  return id === undefined ? 'no id is known' : 'no group now'
+}
+
 function groupLines(group: GroupExplanation): readonly string[] {
-  return [...row('group', group.group), ...(group.pod === undefined ? [] : row('pod', group.pod)), ...knobLines(group.knobs)]
+  const { pod, container } = group
+  return [
+    ...row('group', group.group),
+    ...(pod === undefined ? [] : row('pod', pod)),
+    ...(container === undefined ? [] : row('container', container)),
+    ...knobLines(group.knobs),
+  ]
 }
 
 function knobLines(knobs: readonly KnobExplanation[]): readonly string[] {

@@ -94,11 +94,21 @@ function suppressFamilies(make: Maker) {
   }
 }
 
+function signalFamilies(make: Maker) {
+  return {
+    hot: make.gauge('node_hot', 'Whether the node counts as hot for the cluster: 1 or 0'),
+    score: make.gauge('node_score', 'How idle the node is: 100 idle, 0 at its CPU or memory watermark'),
+    headroomCpu: make.gauge('node_headroom_cores', 'CPU that offline pods could use more than they do'),
+    headroomMemory: make.gauge('node_headroom_bytes', 'Memory that offline pods could use more than they do'),
+  }
+}
+
 function workloadFamilies(make: Maker) {
   return {
     pods: make.gauge('pods', 'Pods listed, by class', ['class']),
     classCpuUsed: make.gauge('class_cpu_used_cores', 'CPU used by the pods of a class', ['class']),
     classMemory: make.gauge('class_memory_working_set_bytes', 'Working set of the pods of an offline class', ['class']),
+    podFindings: make.gauge('pod_findings', 'Odd things that pods ask for, by reason', ['reason']),
     podSourceProblems: make.gauge('pod_source_problems', 'Files or objects that the pod source could not use'),
     abstentions: make.gauge('abstentions', 'Times a rule abstained in the last tick', ['rule']),
     writes: make.counter('writes_total', 'Writes tried, by kind of knob and by what became of them', ['knob', 'outcome']),
@@ -131,6 +141,7 @@ export function createFamilies() {
     agent: agentFamilies(make),
     node: nodeFamilies(make),
     suppress: suppressFamilies(make),
+    signals: signalFamilies(make),
     workload: workloadFamilies(make),
     resource: resourceFamilies(make),
   }

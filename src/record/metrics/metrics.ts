@@ -6,7 +6,9 @@ import { type Gauge, Registry } from 'prom-client'
 import type {
   AllowanceBound,
   Decision,
+  FindingCode,
   Mode,
+  NodeSignals,
   NodeSnapshot,
   OutcomeKind,
   Reading,
@@ -14,7 +16,7 @@ import type {
   SuppressionState,
   TickRecord,
 } from '../../model/index.ts'
-import { ageMs, KNOB_KINDS, MODES, OFFLINE_RESOURCES, QOS_CLASSES, RULES } from '../../model/index.ts'
+import { ageMs, FINDING_REASONS, KNOB_KINDS, MODES, OFFLINE_RESOURCES, QOS_CLASSES, RULES } from '../../model/index.ts'
 import { sumClasses } from '../classes.ts'
 import { createFamilies, type Families } from './families.ts'
 
@@ -78,6 +80,7 @@ export class Metrics {
     workload.knobsToChange.set(record.plan.length)
     this.#node(snapshot)
     this.#suppression(decision.suppression)
+    this.#signals(decision.signals)
     this.#abstentions(decision)
     if (snapshot.pace === 'calm') this.#calm(record)
   }
@@ -151,6 +154,14 @@ export class Metrics {
     this.#bound = state?.bound
   }
 
+  #signals(signals: NodeSignals | undefined): void {
+    const families = this.#families.signals
+    setOrRemove(families.hot, signals === undefined ? undefined : Number(signals.hot))
+    setOrRemove(families.score, signals?.score)
+    setOrRemove(families.headroomCpu, toCores(signals?.headroomMilli))
+    setOrRemove(families.headroomMemory, signals?.headroomBytes)
+  }
+
   #abstentions({ abstentions }: Decision): void {
     for (const rule of RULES) {
       let times = 0
@@ -165,6 +176,7 @@ export class Metrics {
     workload.knobsJournaled.set(journaled.size)
     this.#slowNode(snapshot)
     this.#classes(decision)
+    this.#findings(decision)
     this.#offers(decision)
     if (snapshot.capabilities !== this.#capabilities) {
       for (const knob of KNOB_KINDS)
@@ -195,6 +207,13 @@ export class Metrics {
     }
     workload.classMemory.set({ class: 'BE' }, sums.BE.workingSetBytes)
     workload.classMemory.set({ class: 'OT' }, sums.OT.workingSetBytes)
+  }
+
+  #findings({ findings }: Decision): void {
+    const sums = Object.fromEntries(Object.keys(FINDING_REASONS).map((code) => [code, 0])) as Record<FindingCode, number>
+    for (const { code } of findings) sums[code] += 1
+    for (const [code, sum] of Object.entries(sums))
+      this.#families.workload.podFindings.set({ reason: FINDING_REASONS[code as FindingCode] }, sum)
   }
 
   #offers({ offers }: Decision): void {

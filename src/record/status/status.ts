@@ -7,15 +7,16 @@ import type {
   KnobKind,
   Mode,
   OfflineResource,
+  PodFinding,
   QosClass,
   ReadonlyKnobTable,
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { isSuccess, KNOB_KINDS, OFFLINE_RESOURCES, podKey, QOS_CLASSES } from '../../model/index.ts'
+import { findingText, isSuccess, KNOB_KINDS, OFFLINE_RESOURCES, podKey, QOS_CLASSES } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
 import { type ClassSum, sumClasses } from '../classes.ts'
-import { count, renderAbstention, renderOutcome, renderStep, renderSuppression } from '../render.ts'
+import { count, renderAbstention, renderOutcome, renderSignals, renderStep, renderSuppression } from '../render.ts'
 import { renderAmount, renderOfferBecause } from '../render-offer.ts'
 
 interface StatusProblem {
@@ -95,7 +96,22 @@ export interface Status {
   readonly classes?: readonly (ClassSum & { readonly qosClass: QosClass })[]
   readonly podSource?: { readonly source: string; readonly ageMs: number; readonly pods: number }
   readonly knobs?: { readonly journaled: number; readonly toChange: number }
+  /** How the node fares, as the cluster is told; undefined while nothing is told. */
+  readonly signals?: string
+  /** Odd things that pods ask for: all of them by number, the first by name. */
+  readonly findings?: { readonly count: number; readonly first: readonly FindingStatus[] }
 }
+
+interface FindingStatus {
+  readonly pod: string
+  readonly reason: string
+  readonly message: string
+}
+
+/** More than a screen holds; `explain pod` tells those of one pod, the journal all that came up. */
+const MAX_FINDINGS = 20
+/** Findings that are named in the one line about them. */
+const NAMED_FINDINGS = 3
 
 export interface StatusView {
   readonly identity: Pick<Status, 'version' | 'nodeName' | 'host' | 'pid' | 'startedWallMs'>
@@ -134,6 +150,11 @@ function tickParts(record: TickRecord, nowMs: number) {
     },
     node: nodeStatus(record),
     ...(decision.suppression === undefined ? {} : { suppression: renderSuppression(decision.suppression) }),
+    ...(decision.signals === undefined ? {} : { signals: renderSignals(decision.signals) }),
+    findings: {
+      count: decision.findings.length,
+      first: decision.findings.slice(0, MAX_FINDINGS).map((finding) => ({ pod: podKey(finding), ...findingText(finding) })),
+    },
     placement: {
       reserved: placement.reserved.toString(),
       pool: placement.pool.toString(),
@@ -208,8 +229,13 @@ function problemsOf({ loop, record, resources, writes }: StatusView): readonly S
   for (const text of record.snapshot.pods.problems) add('warning', `pod source: ${text}`)
   for (const abstention of record.decision.abstentions)
     add('warning', `rule ${abstention.rule} abstains: ${renderAbstention(abstention)}`)
-  for (const { because, reading } of record.decision.pods) {
-    if (because.by === 'labelIgnored') add('warning', `${podKey(reading.spec)}: label ${because.key}=${because.value} is ignored`)
-  }
+  const { findings } = record.decision
+  if (findings.length > 0) add('warning', findingsText(findings))
   return problems
+}
+
+function findingsText(findings: readonly PodFinding[]): string {
+  const named = findings.slice(0, NAMED_FINDINGS).map((finding) => `${podKey(finding)} (${findingText(finding).reason})`)
+  const more = findings.length > named.length ? `, and ${findings.length - named.length} more` : ''
+  return `${count(findings.length, 'finding')} about what pods ask for: ${named.join(', ')}${more}; see explain pod NAMESPACE/NAME`
 }

@@ -35,6 +35,7 @@ export function renderStatus(status: Status): string {
     '',
     ...problemLines(status),
     ...(status.suppression === undefined ? [] : ['', ...row('suppression', status.suppression)]),
+    ...(status.signals === undefined ? [] : ['', ...row('signals', status.signals)]),
     ...(status.placement === undefined ? [] : ['', 'CPUs', ...placementLines(status.placement)]),
     ...(classes === undefined ? [] : ['', ...classLines(classes)]),
     '',

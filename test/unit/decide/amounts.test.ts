@@ -5,7 +5,8 @@
 import { describe, expect, it } from 'vitest'
 import { decide, EMPTY_MEMORY } from '../../../src/decide/index.ts'
 import { weightFor } from '../../../src/decide/identity.ts'
-import type { Decision, KnobKind, KnobValue } from '../../../src/model/index.ts'
+import type { Decision, KnobKind, KnobValue, OfflineResource } from '../../../src/model/index.ts'
+import { quotaOf } from '../../../src/model/index.ts'
 import { configOf, DEFAULTS } from '../../support/config.ts'
 import { GIB, OFFLINE_ROOT, type PodLiteral, snapshotOf } from '../../support/snapshots.ts'
 
@@ -85,9 +86,60 @@ describe('limits', () => {
     expect(valueOf(decide(snapshot, EMPTY_MEMORY, DEFAULTS).decision, 'memoryMax')).toBe(536_870_912)
   })
 
-  it('leaves a pod without amounts alone', () => {
+  it('limits nothing of a pod without amounts, which gets the least weight', () => {
     const decision = decideFor({ labels: { 'kube-agent.io/qos-class': 'BE' } })
-    expect([...decision.desired.entries()]).toEqual([])
+    expect([...decision.desired.entries()].map(([, kind, { setting }]) => [kind, setting.value])).toEqual([['weight', 1]])
+  })
+
+  it('limits the half that was asked for: CPU without memory', () => {
+    const decision = decideFor({ asks: { 'be-cpu': 5 }, workingSetBytes: GIB })
+    expect([valueOf(decision, 'quota'), valueOf(decision, 'memoryMax')]).toEqual([quotaOf(500), undefined])
+  })
+
+  it.each([
+    ['be-memory', 'weight', 1],
+    ['ot-memory', 'idle', 1],
+  ] as const)(
+    'limits the half that was asked for: %s without CPU, which leaves the quota to the root',
+    (resource, kind, value) => {
+      const decision = decideFor({ asks: { [resource]: 2 } })
+      expect([valueOf(decision, 'quota'), valueOf(decision, 'memoryMax'), valueOf(decision, kind)]).toEqual([
+        undefined,
+        GIB,
+        value,
+      ])
+    },
+  )
+
+  it('limits a pod that asks for both kinds to both together', () => {
+    const decision = decideFor({ asks: { 'be-cpu': 5, 'ot-cpu': 3, 'be-memory': 1, 'ot-memory': 1 } })
+    expect([valueOf(decision, 'quota'), valueOf(decision, 'memoryMax'), valueOf(decision, 'idle')]).toEqual([
+      quotaOf(800),
+      GIB,
+      1,
+    ])
+  })
+
+  it('limits an OT pod without ot-cpu as if it had asked for a thousandth of a CPU, beside those that asked', () => {
+    const pods = [
+      { uid: 'a', asks: { 'ot-memory': 2 }, usesMilli: 0 },
+      { uid: 'b', asks: { 'ot-cpu': 10 }, usesMilli: 0 },
+    ]
+    // The first tick only gathers readings.
+    const { memory } = decide(snapshotOf({ nowMs: 0, pods }), EMPTY_MEMORY, DEFAULTS)
+    const { decision } = decide(snapshotOf({ nowMs: 5000, pods }), memory, DEFAULTS)
+    expect(valueOf(decision, 'quota')).toEqual(quotaOf(10))
+  })
+
+  it.each(['Succeeded', 'Failed'] as const)('claims nothing of a pod that has %s and whose group is gone', (phase) => {
+    const pod = { asks: { 'ot-cpu': 1, 'be-memory': 1 }, phase, present: false } as const
+    const decision = decideFor(pod, { placement: { reservedCpus: '0' }, suppressCpu: { enabled: true } })
+    expect(decision.desired.ofGroup(GROUP)).toBeUndefined()
+    expect(decision.findings).toEqual([])
+  })
+
+  it('keeps the limits of a pod that has ended until its group is gone: what is left of it may still run', () => {
+    expect(valueOf(decideFor({ asks: { 'be-cpu': 5 }, phase: 'Failed' }), 'quota')).toEqual(quotaOf(500))
   })
 
   it('claims nothing of a pod whose group is not there', () => {
@@ -110,8 +162,49 @@ describe('identity', () => {
   })
 
   it('no longer wants idle of a pod that has become BE', () => {
-    const pods = [{ uid: 'a', asks: { 'ot-cpu': 5 }, labels: { 'kube-agent.io/qos-class': 'BE' } }]
+    const pods = [{ uid: 'a', asks: { 'be-cpu': 5 }, labels: { 'kube-agent.io/qos-class': 'BE' } }]
     const { decision } = decide(snapshotOf({ pods }), EMPTY_MEMORY, DEFAULTS)
     expect(valueOf(decision, 'idle')).toBeUndefined()
+  })
+})
+
+describe('an offer while the history is short', () => {
+  it.each([
+    ['Running', 20],
+    ['Succeeded', 42],
+    ['Failed', 42],
+  ] as const)('takes the requests of online pods for their peak, but not of one that is %s', (phase, units) => {
+    const decision = decideFor({ qos: 'Burstable', requestsMilli: 3200, phase })
+    expect(decision.offers.find(({ resource }) => resource === 'be-cpu')).toMatchObject({ units })
+  })
+})
+
+describe('a unit that divides neither a CPU nor a GiB', () => {
+  const offered = (decision: Decision, resource: OfflineResource) => decision.offers.find((offer) => offer.resource === resource)
+
+  it.each([
+    ['300m', 300, 14],
+    ['900m', 900, 4],
+    ['1500m', 1500, 2],
+    ['9', 9000, 0],
+  ])('is offered in whole units, rounded down: %s', (cpuUnit, unitMilli, units) => {
+    // 8 CPUs, of which 65 % are reclaimable and 1000m are used: 4200m.
+    const offer = offered(decideFor({}, { resources: { cpuUnit }, capacity: { warmupMs: 0 } }), 'be-cpu')
+    expect(offer).toMatchObject({ units, because: { unitSize: unitMilli } })
+    const left = (offer?.because.amount ?? 0) - units * unitMilli
+    expect(left).toBeGreaterThanOrEqual(0)
+    expect(left).toBeLessThan(unitMilli)
+  })
+
+  it.each(['300Mi', '700M', '3Gi'])('is offered in whole units of memory: %s', (memoryUnit) => {
+    const decision = decideFor({}, { resources: { memoryUnit }, capacity: { warmupMs: 0 } })
+    const { units = 0, because } = offered(decision, 'be-memory') ?? {}
+    const { amount = 0, unitSize = 1 } = because ?? {}
+    expect(units).toBe(Math.floor(amount / unitSize))
+    expect(units).toBeGreaterThan(0)
+  })
+
+  it('limits a pod to its units exactly', () => {
+    expect(valueOf(decideFor({ asks: { 'be-cpu': 7 } }, { resources: { cpuUnit: '300m' } }), 'quota')).toEqual(quotaOf(2100))
   })
 })

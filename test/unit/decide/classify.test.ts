@@ -6,14 +6,46 @@ import { describe, expect, it } from 'vitest'
 import { classify } from '../../../src/decide/classify.ts'
 import type { QosClass } from '../../../src/model/index.ts'
 import { configOf, DEFAULTS } from '../../support/config.ts'
-import { type PodLiteral, readingOf } from '../../support/snapshots.ts'
+import { GIB, type PodLiteral, readingOf } from '../../support/snapshots.ts'
 
 const label = (value: string): Readonly<Record<string, string>> => ({ 'kube-agent.io/qos-class': value })
 
 const ROUTES: readonly (readonly [string, Omit<PodLiteral, 'uid'>, QosClass, string])[] = [
   ['a label', { labels: label('OT') }, 'OT', 'label'],
   ['a label, also for an online class', { qos: 'Guaranteed', labels: label('LSR') }, 'LSR', 'label'],
-  ['a label before resources', { labels: label('BE'), asks: { 'ot-cpu': 1 } }, 'BE', 'label'],
+  ['a label, with the resources of its class', { labels: label('BE'), asks: { 'be-cpu': 1 } }, 'BE', 'label'],
+  [
+    'an online label before offline resources: what was sold decides',
+    { labels: label('LS'), asks: { 'be-cpu': 1 } },
+    'BE',
+    'labelContradicted',
+  ],
+  ['SYSTEM likewise', { labels: label('SYSTEM'), asks: { 'ot-memory': 1 } }, 'OT', 'labelContradicted'],
+  ['UNTAGGED likewise', { labels: label('UNTAGGED'), asks: { 'be-memory': 1 } }, 'BE', 'labelContradicted'],
+  [
+    'a BE label on a pod that was sold OT: the class that yields more',
+    { labels: label('BE'), asks: { 'ot-cpu': 1 } },
+    'OT',
+    'labelContradicted',
+  ],
+  [
+    'a BE label on a pod that was sold both',
+    { labels: label('BE'), asks: { 'be-cpu': 1, 'ot-memory': 1 } },
+    'OT',
+    'labelContradicted',
+  ],
+  [
+    'an OT label on a pod that was sold BE: the class that yields more',
+    { labels: label('OT'), asks: { 'be-cpu': 1 } },
+    'OT',
+    'label',
+  ],
+  [
+    'an online label on a pod with requests, whatever else it asks for',
+    { qos: 'Burstable', labels: label('LSR'), asks: { 'be-cpu': 1 } },
+    'LSR',
+    'label',
+  ],
   ['an offline label on a pod with requests is ignored', { qos: 'Burstable', labels: label('BE') }, 'LS', 'labelIgnored'],
   ['a label that names no class, then resources', { labels: label('be'), asks: { 'be-cpu': 1 } }, 'BE', 'resources'],
   ['BE resources', { asks: { 'be-memory': 1 } }, 'BE', 'resources'],
@@ -48,9 +80,19 @@ describe('classify', () => {
     expect(classify(readingOf({ uid: 'a', namespace: 'constructor' }, 0), plain).qosClass).toBe('UNTAGGED')
   })
 
-  it('counts what was asked in milli-CPU and bytes of the class that it came to', () => {
+  it('counts what was asked in milli-CPU and bytes, of both kinds together', () => {
     const pod = readingOf({ uid: 'a', asks: { 'be-cpu': 13, 'be-memory': 3, 'ot-cpu': 2 } }, 0)
     const { askedMilli, askedBytes, qosClass } = classify(pod, configOf({ resources: { cpuUnit: '0.1', memoryUnit: '1Gi' } }))
-    expect([qosClass, askedMilli, askedBytes]).toEqual(['OT', 200, 0])
+    expect([qosClass, askedMilli, askedBytes]).toEqual(['OT', 1500, 3 * GIB])
+  })
+
+  it('tells which resource outweighs the label', () => {
+    const { because } = classify(readingOf({ uid: 'a', labels: label('LS'), asks: { 'be-memory': 2 } }, 0), config)
+    expect(because).toEqual({
+      by: 'labelContradicted',
+      key: 'kube-agent.io/qos-class',
+      value: 'LS',
+      resource: 'kube-agent.io/be-memory',
+    })
   })
 })

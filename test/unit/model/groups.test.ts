@@ -1,6 +1,15 @@
 /** The kubelet's names for its groups, as CgroupName.ToSystemd and ToCgroupfs of the kubelet give them. */
 import { describe, expect, it } from 'vitest'
-import { AgentError, isPodGroupName, podGroup, podsRoot, qosRoot, type GroupLayout } from '../../../src/model/index.ts'
+import {
+  AgentError,
+  containerIdOf,
+  groupName,
+  isPodGroupName,
+  podGroup,
+  podsRoot,
+  qosRoot,
+  type GroupLayout,
+} from '../../../src/model/index.ts'
 
 const UID = '12-ab'
 
@@ -74,4 +83,37 @@ describe('isPodGroupName', () => {
         expect(isPodGroupName(nameOf(qosRoot(layout, qos)))).toBe(false)
     },
   )
+})
+
+describe('containerIdOf', () => {
+  const id = '4f'.repeat(32)
+
+  it.each([
+    ['containerd, cgroupfs', id],
+    ['containerd, systemd', `cri-containerd-${id}.scope`],
+    ['cri-o, cgroupfs', `crio-${id}`],
+    ['cri-o, systemd', `crio-${id}.scope`],
+    ['docker, cgroupfs', id],
+    ['docker, systemd', `docker-${id}.scope`],
+  ])('knows a container of %s', (_, name) => {
+    expect(containerIdOf(name)).toBe(id)
+    expect(containerIdOf(groupName(`/kubepods/besteffort/pod1/${name}`))).toBe(id)
+  })
+
+  it.each([
+    ["cri-o's monitor, cgroupfs", `crio-conmon-${id}`],
+    ["cri-o's monitor, systemd", `crio-conmon-${id}.scope`],
+    ['what crun puts below a scope', 'container'],
+    ['a pod', `pod${id}`],
+    ['a slice', `kubepods-besteffort-pod${id}.slice`],
+    ['an id that is too long', `${id}00`],
+    ['a word of few hex digits', 'cafe'],
+    ['a prefix of nobody', `rkt-${id}.scope`],
+    ['a scope without a runtime', `${id}.scope`],
+    ['capitals', id.toUpperCase()],
+    ['an id with more behind it', `${id}\n`],
+    ['nothing', ''],
+  ])('takes nothing else for one: %s', (_, name) => {
+    expect(containerIdOf(name)).toBeUndefined()
+  })
 })

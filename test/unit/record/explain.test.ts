@@ -1,11 +1,20 @@
 /** Why: every subject, every spelling, and what is said of what is not there. The texts of a pod, a CPU and a resource are golden. */
 import { describe, expect, it } from 'vitest'
-import { AgentError, type NodeSnapshot, type Reading, type KnobValue, quotaOf } from '../../../src/model/index.ts'
+import {
+  AgentError,
+  type ClassifiedPod,
+  type NodeSnapshot,
+  type Reading,
+  type KnobValue,
+  quotaOf,
+} from '../../../src/model/index.ts'
 import { type Recorder, renderExplanation } from '../../../src/record/index.ts'
 import {
   CPUS_STEP,
+  FINDING,
   FLINK,
   OFFER,
+  pod,
   reading,
   recorder,
   REGISTERED,
@@ -17,6 +26,34 @@ import {
   WEB,
   writingTick,
 } from './fixtures.ts'
+
+const ID = '4f'.repeat(32)
+
+/** Static, with an init container that has ended and a sidecar whose group is not there yet. */
+const ODD = oddPod()
+
+function oddPod(): ClassifiedPod {
+  const base = pod('odd', 'BE')
+  const { group, spec } = base.reading
+  return {
+    ...base,
+    askedBytes: 0,
+    because: { by: 'labelContradicted', key: 'k', value: 'LS', resource: 'kube-agent.io/be-cpu' },
+    reading: {
+      ...base.reading,
+      childGroups: [`${group}/cri-containerd-${ID}.scope`, `${group}/cri-containerd-${'6d'.repeat(32)}.scope`],
+      spec: {
+        ...spec,
+        objectUid: 'mirror',
+        containers: [
+          { name: 'main', kind: 'main', extended: {}, id: `containerd://${ID}` },
+          { name: 'fetch', kind: 'init', extended: {} },
+          { name: 'proxy', kind: 'sidecar', extended: {}, id: `containerd://${'5e'.repeat(32)}` },
+        ],
+      },
+    },
+  }
+}
 
 function explainer(): Recorder {
   const record = recorder()
@@ -44,6 +81,39 @@ describe('explain', () => {
       .join('\n')
     await expect(text).toMatchFileSnapshot('../../golden/explain-pod.txt')
     expect(columns(text)).toBeLessThanOrEqual(100)
+  })
+
+  it('a pod that asks for something odd, container by container', async () => {
+    const record = recorder()
+    record.tick(tick({ pods: [ODD], findings: [{ ...FINDING, name: 'odd', uid: 'mirror' }, FINDING] }))
+    const explained = record.explain('pod default/odd', 12_000)
+    expect(explained).toMatchObject({
+      containers: [
+        { name: 'main', kind: 'main', id: ID, group: `${ODD.reading.group}/cri-containerd-${ID}.scope` },
+        { name: 'fetch', kind: 'init' },
+        { name: 'proxy', kind: 'sidecar', id: '5e'.repeat(32) },
+      ],
+      otherGroups: [`${ODD.reading.group}/cri-containerd-${'6d'.repeat(32)}.scope`],
+    })
+    const text = renderExplanation(explained)
+    await expect(text).toMatchFileSnapshot('../../golden/explain-odd-pod.txt')
+    expect(columns(text)).toBeLessThanOrEqual(100)
+    expect(renderExplanation(record.explain(`${ODD.reading.group}/cri-containerd-${ID}.scope`, 12_000))).toContain(
+      'container     main',
+    )
+  })
+
+  it('of two pods of one name the one that runs', () => {
+    const old = pod('flink', 'BE')
+    const ended = {
+      ...old,
+      reading: { ...old.reading, present: false, spec: { ...old.reading.spec, uid: 'old', phase: 'Failed' } },
+    } as const
+    const record = recorder()
+    record.tick(tick({ pods: [ended, FLINK] }))
+    expect(record.explain('pod default/flink', 11_000)).toMatchObject({ uid: 'uid-flink' })
+    record.tick(tick({ seq: 2, pods: [ended] }))
+    expect(record.explain('pod default/flink', 11_000)).toMatchObject({ uid: 'old', phase: 'Failed' })
   })
 
   it('a pod, as data', () => {

@@ -12,10 +12,12 @@ import type {
   JournaledKnob,
   KnobKind,
   KnobValue,
+  NodeSignals,
   NodeSnapshot,
   Offer,
   Outcome,
   Plan,
+  PodFinding,
   PodSpec,
   QosClass,
   Reading,
@@ -54,6 +56,25 @@ export const SUPPRESSION: SuppressionState = {
   otAllowanceMilli: 80,
   beDemandMilli: 1200,
   hot: true,
+}
+
+export const SIGNALS: NodeSignals = {
+  hot: true,
+  reason: 'CpuAboveWatermark',
+  cpuUsedPermyriad: 7375,
+  memoryUsedPermyriad: 6250,
+  headroomMilli: 0,
+  headroomBytes: 4.4 * GIB,
+  score: 0,
+}
+
+export const FINDING: PodFinding = {
+  namespace: 'default',
+  name: 'flink',
+  uid: 'uid-flink',
+  code: 'halfAsked',
+  has: 'kube-agent.io/be-cpu',
+  lacks: 'kube-agent.io/be-memory',
 }
 
 const CAPABILITIES: Capabilities = {
@@ -225,6 +246,9 @@ export interface TickParts {
   readonly abstentions?: readonly Abstention[]
   /** Null for none. */
   readonly suppression?: SuppressionState | null
+  /** None unless said otherwise. */
+  readonly signals?: NodeSignals
+  readonly findings?: readonly PodFinding[]
   readonly node?: NodeSnapshot['node']
   readonly plan?: Plan
   /** One for each step of the plan, in its order. */
@@ -307,7 +331,8 @@ function decisionOf(parts: TickParts): Decision {
       bestEffort: CpuSet.parse('2-3,6-7'),
     },
     ...(suppression === null ? {} : { suppression }),
-    findings: [],
+    ...(parts.signals === undefined ? {} : { signals: parts.signals }),
+    findings: parts.findings ?? [],
     abstentions: parts.abstentions ?? [],
     complete: true,
   }

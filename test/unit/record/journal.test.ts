@@ -4,12 +4,14 @@ import { type Abstention, type Outcome, quotaOf } from '../../../src/model/index
 import type { JournalEntry } from '../../../src/record/index.ts'
 import {
   CPUS_STEP,
+  FINDING,
   FLINK,
   GIB,
   OFFER,
   pod,
   recorder,
   ROOT_STEP,
+  SIGNALS,
   SUPPRESSION,
   tick,
   type TickParts,
@@ -106,6 +108,44 @@ describe('changes', () => {
     expect(same).toEqual([])
     expect(other).toHaveLength(1)
     expect(ended.map(({ text }) => text.slice(0, 27))).toEqual(['rule limits no longer absta', 'rule limits no longer absta'])
+  })
+
+  it('enters a finding once, and again when it has become another', () => {
+    const [came = [], same = [], other = [], gone = []] = entriesOf(
+      { ...QUIET, findings: [FINDING] },
+      { ...QUIET, findings: [FINDING] },
+      { ...QUIET, findings: [{ ...FINDING, code: 'labelUnknown', key: 'k', value: 'be', taken: 'BE' }] },
+      QUIET,
+    )
+    expect(came.map(({ kind, pod, text }) => ({ kind, pod, text: text.slice(0, 76) }))).toEqual([
+      {
+        kind: 'finding',
+        pod: 'default/flink',
+        text: 'pod default/flink: OfflineResourcesIncomplete: The pod asks for kube-agent.i',
+      },
+    ])
+    expect([same.length, other.length, gone.length]).toEqual([0, 1, 0])
+  })
+
+  it('enters that the node has become hot and that it no longer is', () => {
+    const calm = { ...SIGNALS, hot: false, reason: 'WithinWatermarks' } as const
+    const entered = entriesOf(
+      { ...QUIET, signals: calm },
+      { ...QUIET, signals: SIGNALS },
+      { ...QUIET, signals: SIGNALS },
+      QUIET,
+      {
+        ...QUIET,
+        signals: calm,
+      },
+    )
+    expect(entered.map((entries) => entries.map(({ kind, to }) => `${kind} ${to}`))).toEqual([
+      [],
+      ['signal hot'],
+      [],
+      [],
+      ['signal not hot'],
+    ])
   })
 
   it('enters a refused write once per change of its outcome', () => {

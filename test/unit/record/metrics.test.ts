@@ -3,7 +3,8 @@
  * that was never measured has no series.
  */
 import { describe, expect, it } from 'vitest'
-import { recorder, REGISTERED, SUPPRESSION, tick, writingTick } from './fixtures.ts'
+import { FINDING_REASONS } from '../../../src/model/index.ts'
+import { FINDING, recorder, REGISTERED, SIGNALS, SUPPRESSION, tick, writingTick } from './fixtures.ts'
 
 /** Samples by their whole series name. */
 async function scrape(record: ReturnType<typeof recorder>): Promise<ReadonlyMap<string, number>> {
@@ -115,6 +116,24 @@ describe('values', () => {
     expect(found).toEqual(expected)
     expect(samples.get('process_cpu_seconds_total')).toBeGreaterThan(0)
     expect(samples.get('process_resident_memory_bytes')).toBeGreaterThan(1_000_000)
+  })
+
+  it('are those of the signals and findings, with a series for every reason there is', async () => {
+    const record = recorder()
+    record.tick(tick({ signals: SIGNALS, findings: [FINDING, { ...FINDING, uid: 'other' }] }))
+    const samples = await scrape(record)
+    expect(samples.get('kube_agent_node_hot')).toBe(1)
+    expect(samples.get('kube_agent_node_score')).toBe(0)
+    expect(samples.get('kube_agent_node_headroom_cores')).toBe(0)
+    expect(samples.get('kube_agent_node_headroom_bytes')).toBe(SIGNALS.headroomBytes)
+    const findings = [...samples].filter(([name]) => name.startsWith('kube_agent_pod_findings'))
+    expect(findings.map(([, value]) => value).reduce((sum, value) => sum + value, 0)).toBe(2)
+    expect(samples.get('kube_agent_pod_findings{reason="OfflineResourcesIncomplete"}')).toBe(2)
+    expect(findings).toHaveLength(Object.keys(FINDING_REASONS).length)
+    record.tick(tick({ seq: 2 }))
+    const after = await scrape(record)
+    expect(after.has('kube_agent_node_hot')).toBe(false)
+    expect(after.get('kube_agent_pod_findings{reason="OfflineResourcesIncomplete"}')).toBe(0)
   })
 
   it('has no series for what was not measured', async () => {

@@ -15,13 +15,15 @@ import type {
 import {
   renderBecause,
   renderClassBecause,
+  renderFinding,
   renderOutcome,
+  renderSignals,
   renderStep,
   renderStepBecause,
   renderSuppression,
 } from '../../../src/record/render.ts'
 import { renderOffer, renderOfferBecause } from '../../../src/record/render-offer.ts'
-import { CPUS_STEP, GIB, INPUTS, MEMORY_OFFER, OFFER, ROOT_STEP, SUPPRESSION } from './fixtures.ts'
+import { CPUS_STEP, GIB, INPUTS, MEMORY_OFFER, OFFER, ROOT_STEP, SIGNALS, SUPPRESSION } from './fixtures.ts'
 
 type Cases<Union, Key extends keyof Union> = {
   [Code in Union[Key] & string]: readonly [Extract<Union, Record<Key, Code>>, string]
@@ -39,6 +41,10 @@ const BECAUSE: Cases<Because, 'code'> = {
   'identity.weight': [
     { code: 'identity.weight', qosClass: 'BE', askedMilli: 1200 },
     'BE pods share CPU in proportion to what they asked for: 1200m',
+  ],
+  'identity.unasked': [
+    { code: 'identity.unasked', qosClass: 'BE' },
+    'the BE pod asked for no CPU: it gets the least weight there is, and what other pods leave',
   ],
   'identity.idle': [
     { code: 'identity.idle', qosClass: 'OT' },
@@ -88,6 +94,10 @@ const STEP: Cases<StepBecause, 'code'> = {
 const CLASS: Cases<ClassBecause, 'by'> = {
   label: [{ by: 'label', key: 'kube-agent.io/qos-class', value: 'BE' }, 'label kube-agent.io/qos-class=BE'],
   resources: [{ by: 'resources', resource: 'kube-agent.io/ot-cpu' }, 'it asks for kube-agent.io/ot-cpu'],
+  labelContradicted: [
+    { by: 'labelContradicted', key: 'k', value: 'LS', resource: 'kube-agent.io/be-cpu' },
+    'it asks for kube-agent.io/be-cpu, which counts for more than its label k=LS',
+  ],
   namespace: [{ by: 'namespace', namespace: 'batch' }, 'the configured rule for namespace batch'],
   labelIgnored: [
     { by: 'labelIgnored', key: 'k', value: 'BE', kubeletQos: 'Burstable' },
@@ -175,6 +185,22 @@ describe('reasons', () => {
 
   it.each(Object.values(OUTCOME))('renders an outcome: $is', (outcome, expected) => {
     expect(renderOutcome(outcome)).toBe(expected)
+  })
+})
+
+describe('signals', () => {
+  it('say in one line how the node fares', () => {
+    expect(renderSignals(SIGNALS)).toBe(
+      'HOT (CpuAboveWatermark), score 0, CPU 73.75 % and memory 62.5 % used; offline pods could use 0m CPU and 4.4 GiB more',
+    )
+    expect(renderSignals({ ...SIGNALS, hot: false, reason: 'WithinWatermarks', score: 40 })).toMatch(/^not hot, score 40, /)
+  })
+})
+
+describe('findings', () => {
+  it('begin with their reason', () => {
+    const problem = { code: 'labelUnknown', key: 'k', value: 'be', taken: 'UNTAGGED' } as const
+    expect(renderFinding(problem)).toMatch(/^ClassLabelUnknown: The label k=be names no class/)
   })
 })
 

@@ -1,7 +1,8 @@
 /** The status page and its one-line form, from plain data; the page itself is golden. */
 import { describe, expect, it } from 'vitest'
+import type { PodFinding } from '../../../src/model/index.ts'
 import { briefStatus, type Status, renderStatus } from '../../../src/record/index.ts'
-import { CPUS_STEP, FLINK, pod, recorder, REGISTERED, STARTED_MS, tick, writingTick } from './fixtures.ts'
+import { CPUS_STEP, FINDING, pod, recorder, REGISTERED, SIGNALS, STARTED_MS, tick, writingTick } from './fixtures.ts'
 
 /** The pid is the only thing in a status that the test does not decide. */
 const withPid = (status: Status): Status => ({ ...status, pid: 4711 })
@@ -78,10 +79,29 @@ describe('status', () => {
     expect(briefStatus(record.status(12_000))).toMatch(/^OK/)
   })
 
-  it('shows a label that is ignored', () => {
+  it('counts what is odd about pods, and names the first', () => {
     const record = recorder()
-    const because = { by: 'labelIgnored', key: 'k', value: 'BE', kubeletQos: 'Burstable' } as const
-    record.tick(tick({ pods: [{ ...FLINK, qosClass: 'LS', because }] }))
-    expect(record.status(11_000).problems).toEqual([{ severity: 'warning', text: 'default/flink: label k=BE is ignored' }])
+    const named = (name: string): PodFinding => ({ ...FINDING, name, uid: name })
+    record.tick(tick({ findings: [FINDING] }))
+    expect(record.status(11_000)).toMatchObject({
+      problems: [
+        {
+          severity: 'warning',
+          text: '1 finding about what pods ask for: default/flink (OfflineResourcesIncomplete); see explain pod NAMESPACE/NAME',
+        },
+      ],
+      findings: { count: 1, first: [{ pod: 'default/flink', reason: 'OfflineResourcesIncomplete' }] },
+    })
+    record.tick(tick({ seq: 2, findings: Array.from({ length: 50 }, (_, index) => named(`p${index}`)) }))
+    const { problems, findings } = record.status(11_000)
+    expect(problems[0]?.text).toMatch(/^50 findings .*default\/p0 .*default\/p2 \(\w+\), and 47 more; see/)
+    expect(findings).toMatchObject({ count: 50 })
+    expect(findings?.first).toHaveLength(20)
+  })
+
+  it('has a line on how the node fares', () => {
+    const record = recorder()
+    record.tick(tick({ signals: SIGNALS }))
+    expect(renderStatus(record.status(11_000))).toContain('signals       HOT (CpuAboveWatermark), score 0, CPU 73.75 %')
   })
 })

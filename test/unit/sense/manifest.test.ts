@@ -143,7 +143,11 @@ describe('the pod', () => {
     const hash = 'a'.repeat(32)
     const text = stringify({
       kind: 'Pod',
-      metadata: { name: 'p', uid: 'mirror', annotations: { 'kubernetes.io/config.hash': hash } },
+      metadata: {
+        name: 'p',
+        uid: 'mirror',
+        annotations: { 'kubernetes.io/config.hash': hash, 'kubernetes.io/config.mirror': hash },
+      },
       spec: { containers: [{ name: 'c' }] },
     })
     expect(podOf(text).uid).toBe(hash)

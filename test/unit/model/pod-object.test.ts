@@ -1,0 +1,168 @@
+/**
+ * Pod objects as an API server or a kubelet gives them: static and mirror pods, what the status says of them, resources of the pod as a
+ * whole, containers of every kind. Manifests that people write are in test/unit/sense/manifest.test.ts, which goes the same way.
+ */
+import { describe, expect, it } from 'vitest'
+import type { KubeletQos, PodSpec } from '../../../src/model/index.ts'
+import { hasEnded, podFromObject } from '../../../src/model/index.ts'
+
+interface PodLiteral {
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly spec?: Readonly<Record<string, unknown>>
+  readonly status?: Readonly<Record<string, unknown>>
+}
+
+const object = ({ metadata, spec, status }: PodLiteral): unknown => ({
+  kind: 'Pod',
+  metadata: { name: 'p', uid: 'u', ...metadata },
+  spec: { containers: [{ name: 'main' }], ...spec },
+  status,
+})
+
+function podOf(pod: PodLiteral): PodSpec {
+  const spec = podFromObject(object(pod), 'test')
+  if (spec === undefined) throw new Error('no pod')
+  return spec
+}
+
+const HASH = 'c0ffee'.repeat(5)
+const annotated = (annotations: Readonly<Record<string, string>>): PodLiteral => ({ metadata: { annotations } })
+
+describe('the UID that names the group', () => {
+  it('is the hash in a mirror pod, which keeps its own for the API server', () => {
+    const mirror = {
+      'kubernetes.io/config.hash': HASH,
+      'kubernetes.io/config.mirror': HASH,
+      'kubernetes.io/config.source': 'file',
+    }
+    expect(podOf(annotated(mirror))).toMatchObject({ uid: HASH, objectUid: 'u' })
+    expect(podOf(annotated({ 'kubernetes.io/config.mirror': HASH }))).toMatchObject({ uid: HASH, objectUid: 'u' })
+  })
+
+  it("is the pod's own in a static pod as the kubelet tells of it", () => {
+    const own = { 'kubernetes.io/config.hash': HASH, 'kubernetes.io/config.source': 'file' }
+    const pod = podOf({ metadata: { uid: HASH, annotations: own } })
+    expect(pod.uid).toBe(HASH)
+    expect(pod.objectUid).toBeUndefined()
+  })
+
+  it('is not what a pod says that is no mirror: it could name the group of another pod', () => {
+    expect(podOf(annotated({ 'kubernetes.io/config.hash': 'another' }))).toMatchObject({ uid: 'u' })
+  })
+
+  it('is the hash where there is nothing else, as in a manifest of a static pod', () => {
+    expect(podOf({ metadata: { uid: undefined, annotations: { 'kubernetes.io/config.hash': HASH } } })).toMatchObject({
+      uid: HASH,
+    })
+  })
+
+  it.each(['../x', 'a/b', '', '.'])('is refused where it could lead out of the cgroup root: %j', (uid) => {
+    expect(() => podOf(annotated({ 'kubernetes.io/config.mirror': uid }))).toThrow(/metadata\.uid/)
+  })
+})
+
+describe('the status', () => {
+  it("gives the kubelet's class, whatever would be computed", () => {
+    const requests = { containers: [{ name: 'main', resources: { requests: { cpu: '1' } } }] }
+    expect(podOf({ spec: requests }).kubeletQos).toBe('Burstable')
+    for (const qosClass of ['BestEffort', 'Guaranteed', 'Burstable'])
+      expect(podOf({ spec: requests, status: { qosClass } }).kubeletQos).toBe(qosClass)
+  })
+
+  it.each([undefined, null, '', 'besteffort', 5])('leaves it to be computed where it names none: %j', (qosClass) => {
+    expect(podOf({ status: { qosClass } }).kubeletQos).toBe('BestEffort')
+  })
+
+  it('gives the phase, which tells whether the pod holds anything', () => {
+    const ended = ['Pending', 'Running', 'Unknown', 'Succeeded', 'Failed', 'Nonsense'].map((phase) =>
+      hasEnded(podOf({ status: { phase } })),
+    )
+    expect(ended).toEqual([false, false, false, true, true, false])
+  })
+})
+
+describe('containers', () => {
+  const be = (units: number) => ({ resources: { limits: { 'kube-agent.io/be-cpu': units } } })
+
+  it('have their kind, their units and their id, each from the list it is in', () => {
+    const { containers, extended } = podOf({
+      spec: {
+        containers: [{ name: 'main', ...be(2) }],
+        initContainers: [
+          { name: 'fetch', ...be(5) },
+          { name: 'proxy', restartPolicy: 'Always', ...be(1) },
+        ],
+      },
+      status: {
+        containerStatuses: [
+          { name: 'main', containerID: 'containerd://aa' },
+          { name: 'fetch', containerID: 'containerd://no' },
+        ],
+        initContainerStatuses: [
+          { name: 'fetch', containerID: 'containerd://bb' },
+          { name: 'proxy', containerID: '' },
+        ],
+      },
+    })
+    expect(containers).toEqual([
+      { name: 'main', kind: 'main', extended: { 'kube-agent.io/be-cpu': 2 }, id: 'containerd://aa' },
+      { name: 'fetch', kind: 'init', extended: { 'kube-agent.io/be-cpu': 5 }, id: 'containerd://bb' },
+      { name: 'proxy', kind: 'sidecar', extended: { 'kube-agent.io/be-cpu': 1 } },
+    ])
+    // The neediest moment: the init container alone, for the sidecar starts after it.
+    expect(extended).toEqual({ 'kube-agent.io/be-cpu': 5 })
+  })
+
+  it.each([
+    ['0.5', 1],
+    ['1500m', 2],
+    [2.25, 3],
+  ])('refuse a part of a unit and say what to write: %j', (amount, whole) => {
+    const spec = { containers: [{ name: 'main', resources: { limits: { 'kube-agent.io/be-cpu': amount } } }] }
+    expect(() => podOf({ spec })).toThrow(
+      `resources.limits.kube-agent.io/be-cpu: expected a whole number of units, got ${JSON.stringify(amount)}: ` +
+        `a unit can't be divided, so write ${whole}`,
+    )
+  })
+})
+
+describe('resources of the pod as a whole', () => {
+  const both = { cpu: '2', memory: '2Gi' }
+  const cpuOf = (requests: unknown) => ({ containers: [{ name: 'main', resources: { requests } }] })
+
+  it.each<[string, Readonly<Record<string, unknown>>, KubeletQos, number]>([
+    [
+      'requests make it Burstable, and count in place of those of its containers',
+      { resources: { requests: both }, ...cpuOf({ cpu: 1 }) },
+      'Burstable',
+      2000,
+    ],
+    ['limits alone are requests too', { resources: { limits: both } }, 'Guaranteed', 2000],
+    ['limits equal to its requests', { resources: { limits: both, requests: both }, ...cpuOf({ cpu: 1 }) }, 'Guaranteed', 2000],
+    ['limits above its requests', { resources: { limits: both, requests: { ...both, cpu: 1 } } }, 'Burstable', 1000],
+    [
+      'limits above what its containers request, which is then its request',
+      { resources: { limits: both }, ...cpuOf({ cpu: 1 }) },
+      'Burstable',
+      1000,
+    ],
+    ['a limit of one resource', { resources: { limits: { memory: '1Gi' } } }, 'Burstable', 0],
+    ['nothing in it, whatever the containers ask for', { resources: {}, ...cpuOf({ cpu: 1 }) }, 'BestEffort', 1000],
+    ['null is none', { resources: null, ...cpuOf({ cpu: 1 }) }, 'Burstable', 1000],
+  ])('%s', (_, spec, qos, cpuMilli) => {
+    const pod = podOf({ spec })
+    expect([pod.kubeletQos, pod.requests.cpuMilli]).toEqual([qos, cpuMilli])
+  })
+
+  it('leave extended resources to the containers', () => {
+    const spec = {
+      resources: { requests: { cpu: 1, 'kube-agent.io/be-cpu': 9 } },
+      containers: [{ name: 'main', resources: { limits: { 'kube-agent.io/be-cpu': 2 } } }],
+    }
+    expect(podOf({ spec }).extended).toEqual({ 'kube-agent.io/be-cpu': 2 })
+  })
+
+  it('are refused where they are no mapping', () => {
+    expect(() => podOf({ spec: { resources: [] } })).toThrow('spec.resources')
+  })
+})
