@@ -32,3 +32,39 @@ export interface ApiCaller {
   /** Resolves with the parsed JSON of a 2xx answer. Rejects with ApiError, or with an Error that names the server for anything else. */
   call(operation: OperationName, request: ApiRequest): Promise<unknown>
 }
+
+export interface WatchCalls {
+  /** Each line of the answer, parsed. What it throws ends the watch. */
+  readonly onObject: (object: unknown) => void
+  /** The server has taken the watch. */
+  readonly onOpen?: () => void
+  readonly signal: AbortSignal
+}
+
+/** A line or a body that can't be used: asking for the same once more would bring the same. */
+export class ApiContentError extends Error {
+  readonly tooLarge: boolean
+
+  constructor(message: string, tooLarge: boolean, cause?: unknown) {
+    super(message, cause === undefined ? {} : { cause })
+    this.name = 'ApiContentError'
+    this.tooLarge = tooLarge
+  }
+}
+
+export interface ApiWatcher extends ApiCaller {
+  /**
+   * Resolves when the server ends the watch in good order or the signal is given; rejects like `call`, and with an Error when the
+   * connection is lost or the watch has been silent for too long.
+   */
+  watch(operation: OperationName, request: ApiRequest, calls: WatchCalls): Promise<void>
+  /** What is wrong with token and certificates while those from before are still in use. */
+  readonly problems: readonly string[]
+}
+
+export interface ApiReader {
+  /** Like `call`, with the body as it came. */
+  read(operation: OperationName, request: ApiRequest): Promise<Buffer>
+  readonly problems: readonly string[]
+  close(): void
+}

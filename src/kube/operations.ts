@@ -16,7 +16,7 @@ export const OPERATIONS = {
   listPods: { verb: 'list', resource: 'pods', when: 'pods.source: api' },
   watchPods: { verb: 'watch', resource: 'pods', when: 'pods.source: api' },
   getKubeletPods: { verb: 'get', resource: 'nodes/pods', when: 'pods.source: kubelet' },
-  getNode: { verb: 'get', resource: 'nodes', when: 'cluster.events, cluster.hotTaint' },
+  getNode: { verb: 'get', resource: 'nodes', when: 'cluster.condition, cluster.annotations, cluster.hotLabel, cluster.hotTaint' },
   patchNode: { verb: 'patch', resource: 'nodes', when: 'cluster.annotations, cluster.hotLabel, cluster.hotTaint' },
   patchNodeStatus: { verb: 'patch', resource: 'nodes/status', when: 'cluster.condition' },
   createEvent: { verb: 'create', resource: 'events', when: 'cluster.events' },

@@ -1,0 +1,219 @@
+/**
+ * What the agent says about the node, and the patches that make a Node object say it: pure. A patch is worked out against what the API server
+ * last showed, not against what was last sent, so leftovers of an agent before this one, and settings switched off since, mend themselves.
+ * Source: k8s.io/api/core/v1 NodeCondition, Taint; Kubernetes API conventions, "Typical status properties", 1.36.
+ */
+import { type NodeSignals, parseCpuQuantity, parseMemoryQuantity } from '../model/index.ts'
+
+export const CONDITION = 'ColocationHot'
+const EFFECT = 'PreferNoSchedule'
+const MIB = 1024 * 1024
+/** Steps below which a number that moved is not worth a write. */
+const SCORE_STEP = 2
+const HEADROOM_STEP = 0.05
+
+type Json = Readonly<Record<string, unknown>>
+
+export interface Switches {
+  readonly condition: boolean
+  readonly annotations: boolean
+  readonly hotLabel: boolean
+  readonly hotTaint: boolean
+}
+
+export interface Capacity {
+  readonly milliCpu: number
+  readonly bytes: number
+}
+
+/** What is to be said. `hot` is undefined when the agent can't tell, or stops telling. */
+export interface NodeWish {
+  readonly hot: boolean | undefined
+  readonly reason: string
+  readonly message: string
+  readonly numbers?: { readonly score: number; readonly milliCpu: number; readonly bytes: number }
+  readonly capacity: Capacity
+}
+
+interface Condition {
+  readonly status: string
+  readonly reason: string
+  readonly message: string
+  readonly transitionAt: string
+}
+
+/** The part of a Node that the agent cares about, as the API server last showed it. */
+export interface NodeView {
+  readonly resourceVersion: string
+  readonly condition: Condition | undefined
+  /** Ours only, by the name behind the slash. */
+  readonly annotations: Readonly<Record<string, string>>
+  readonly hotLabel: string | undefined
+  /** Everybody's, in full. */
+  readonly taints: readonly Json[]
+}
+
+/** The texts are the same for the same state, so that a condition and an event are not rewritten for a number that moved. */
+const MESSAGES: Readonly<Record<NodeSignals['reason'], string>> = {
+  CpuAboveWatermark: 'CPU use of the node stays above the watermark for colocation; offline pods are held back',
+  MemoryAboveWatermark: 'Memory use of the node stays above the watermark for colocation; the node has no room for offline pods',
+  WithinWatermarks: 'CPU and memory use of the node are within the watermarks for colocation',
+}
+
+export function wishOf(signals: NodeSignals, capacity: Capacity): NodeWish {
+  const { hot, reason, score, headroomMilli, headroomBytes } = signals
+  const numbers = { score: Math.round(score), milliCpu: Math.floor(headroomMilli), bytes: headroomBytes }
+  return { hot, reason, message: MESSAGES[reason], numbers, capacity }
+}
+
+const NO_CAPACITY: Capacity = { milliCpu: 0, bytes: 0 }
+
+/** The rule is switched off, or has had no reading since the agent started. */
+export const SILENT_WISH: NodeWish = {
+  hot: undefined,
+  reason: 'NoSignals',
+  message: 'kube-agent has no readings of the node, or its rule nodeSignals is off',
+  capacity: NO_CAPACITY,
+}
+
+export const WITHDRAWN_WISH: NodeWish = {
+  hot: undefined,
+  reason: 'AgentStopped',
+  message: 'kube-agent was stopped and has released the node',
+  capacity: NO_CAPACITY,
+}
+
+const isJson = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
+const objectOf = (value: unknown): Json => (isJson(value) ? value : {})
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+const listOf = (value: unknown): Json[] => (Array.isArray(value) ? (value as unknown[]).filter(isJson) : [])
+
+/** Throws an Error when the answer is no Node: writing on from there could take other people's taints away. */
+export function viewOf(answer: unknown, domain: string): NodeView {
+  const node = objectOf(answer)
+  const metadata = objectOf(node['metadata'])
+  const resourceVersion = textOf(metadata['resourceVersion'])
+  if (node['kind'] !== 'Node' || resourceVersion === '')
+    throw new Error('the API server has answered with something other than a Node')
+  const prefix = `${domain}/`
+  const own = NAMES.map((name) => [name, objectOf(metadata['annotations'])[prefix + name]] as const)
+  const condition = listOf(objectOf(node['status'])['conditions']).find(({ type }) => type === CONDITION)
+  const hotLabel = objectOf(metadata['labels'])[`${prefix}hot`]
+  return {
+    resourceVersion,
+    condition: condition && {
+      status: textOf(condition['status']),
+      reason: textOf(condition['reason']),
+      message: textOf(condition['message']),
+      transitionAt: textOf(condition['lastTransitionTime']),
+    },
+    annotations: Object.fromEntries(own.filter((entry): entry is [AnnotationName, string] => typeof entry[1] === 'string')),
+    hotLabel: typeof hotLabel === 'string' ? hotLabel : undefined,
+    taints: listOf(objectOf(node['spec'])['taints']),
+  }
+}
+
+/** Kubernetes: metav1.Time has whole seconds. */
+export const timestamp = (wallMs: number): string => `${new Date(wallMs).toISOString().slice(0, 19)}Z`
+
+const statusOf = (hot: boolean | undefined): string => (hot === undefined ? 'Unknown' : hot ? 'True' : 'False')
+
+export interface ConditionContext {
+  readonly wanted: boolean
+  readonly heartbeatDue: boolean
+  readonly wallMs: number
+}
+
+/** A strategic merge patch of the node's status; undefined when there is nothing to say. */
+export function conditionPatch(wish: NodeWish, view: NodeView, { wanted, heartbeatDue, wallMs }: ConditionContext): unknown {
+  const old = view.condition
+  const patchOf = (condition: Json): unknown => ({ status: { conditions: [{ type: CONDITION, ...condition }] } })
+  if (!wanted) return old === undefined ? undefined : patchOf({ $patch: 'delete' })
+  // Nothing is to be known: not worth a condition where there is none.
+  if (wish.hot === undefined && old === undefined) return undefined
+  const status = statusOf(wish.hot)
+  const same = old?.status === status && old.reason === wish.reason && old.message === wish.message
+  if (same && (!heartbeatDue || wish.hot === undefined)) return undefined
+  const now = timestamp(wallMs)
+  const transitionAt = old?.status === status && old.transitionAt !== '' ? old.transitionAt : now
+  const { reason, message } = wish
+  return patchOf({ status, reason, message, lastHeartbeatTime: now, lastTransitionTime: transitionAt })
+}
+
+const NAMES = ['score', 'headroom-cpu', 'headroom-memory', 'signals-at'] as const
+type AnnotationName = (typeof NAMES)[number]
+
+/** A merge patch of our annotations and our label, both in one; undefined when neither is worth a write. */
+export function metadataPatch(
+  wish: NodeWish,
+  view: NodeView,
+  context: { readonly switches: Switches; readonly domain: string; readonly wallMs: number },
+): unknown {
+  const { switches, domain, wallMs } = context
+  const { numbers } = wish
+  const label = switches.hotLabel && wish.hot === true ? 'true' : undefined
+  const relabel = label !== view.hotLabel
+  const shown = switches.annotations && numbers !== undefined
+  const present = Object.keys(view.annotations)
+  const annotate = shown ? relabel || movedEnough(numbers, view.annotations, wish.capacity) : present.length > 0
+  if (!relabel && !annotate) return undefined
+  const annotations = shown ? texts(numbers, wallMs) : Object.fromEntries(present.map((name) => [name, null]))
+  const named = Object.entries(annotations).map(([name, text]) => [`${domain}/${name}`, text])
+  return {
+    metadata: {
+      ...(named.length > 0 ? { annotations: Object.fromEntries(named) as Json } : {}),
+      ...(relabel ? { labels: { [`${domain}/hot`]: label ?? null } } : {}),
+    },
+  }
+}
+
+type Numbers = NonNullable<NodeWish['numbers']>
+
+const texts = ({ score, milliCpu, bytes }: Numbers, wallMs: number): Record<AnnotationName, string> => ({
+  score: String(score),
+  'headroom-cpu': `${milliCpu}m`,
+  'headroom-memory': `${Math.floor(bytes / MIB)}Mi`,
+  'signals-at': timestamp(wallMs),
+})
+
+function movedEnough(numbers: Numbers, shown: NodeView['annotations'], capacity: Capacity): boolean {
+  const moved = (name: AnnotationName, value: number, step: number, parse: (text: string) => number): boolean => {
+    const old = parsed(shown[name], parse)
+    if (old === undefined) return true
+    if (old === value) return false
+    return (old === 0) !== (value === 0) || Math.abs(old - value) >= step
+  }
+  const shownBytes = Math.floor(numbers.bytes / MIB) * MIB
+  return (
+    moved('score', numbers.score, SCORE_STEP, Number) ||
+    moved('headroom-cpu', numbers.milliCpu, HEADROOM_STEP * capacity.milliCpu, parseCpuQuantity) ||
+    moved('headroom-memory', shownBytes, HEADROOM_STEP * capacity.bytes, parseMemoryQuantity)
+  )
+}
+
+function parsed(text: string | undefined, parse: (text: string) => number): number | undefined {
+  if (text === undefined || text === '') return undefined
+  try {
+    const value = parse(text)
+    return Number.isFinite(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export const wantsTaint = (wish: NodeWish, { hotTaint }: Switches): boolean => hotTaint && wish.hot === true
+
+/** Kubernetes: a taint is known by key and effect; one with our key and another effect is somebody else's. */
+const isOurs = (taint: Json, domain: string): boolean => taint['key'] === `${domain}/hot` && taint['effect'] === EFFECT
+
+export const hasTaint = (view: NodeView, domain: string): boolean => view.taints.some((taint) => isOurs(taint, domain))
+
+/**
+ * A merge patch with the whole list, since Kubernetes replaces it whole. The resource version makes it fail when somebody has changed the node
+ * in between.
+ */
+export function taintPatch(wanted: boolean, view: NodeView, domain: string): unknown {
+  const others = view.taints.filter((taint) => !isOurs(taint, domain))
+  const taints = wanted ? [...others, { key: `${domain}/hot`, effect: EFFECT }] : others
+  return { metadata: { resourceVersion: view.resourceVersion }, spec: { taints: taints.length === 0 ? null : taints } }
+}

@@ -1,0 +1,256 @@
+/**
+ * Tells the cluster how the node fares: a condition, annotations, at wish a label and a taint, and events. A tick only leaves its newest
+ * values here; a timer of its own compares them with what the API server shows and writes the difference, one call at a time, at most one
+ * round per cluster.writeMs. So a server that is slow, away or overloaded costs the node nothing and meets no queue when it is back.
+ * Source: Kubernetes API conventions.
+ */
+import {
+  messageOf,
+  type NodeSignals,
+  type NodeSnapshot,
+  type PodFinding,
+  type PodProblem,
+  type TickRecord,
+} from '../model/index.ts'
+import { type ApiCaller, ApiError } from './api.ts'
+import { EventWriter } from './events.ts'
+import { aboutNode, type ClusterEvent } from './events-object.ts'
+import { type NodeWish, SILENT_WISH, type Switches, WITHDRAWN_WISH, wishOf } from './node-patch.ts'
+import type { OperationName } from './operations.ts'
+import { RetryGate, CountingCaller, type ReporterClock, ServerUnavailable, type WriteCount } from './reporter-calls.ts'
+import { NodeWriter } from './reporter-node.ts'
+
+/** How often it is looked whether there is something to write; looking costs no call. */
+const PUMP_MS = 1000
+/** How long a node without readings is left as the agent before this one has left it. */
+const SILENT_MS = 60_000
+/** A server that is away is asked again soon; a part that fails while another may not leaves it the next turn. */
+const SERVER_RETRY = { baseMs: 1000, maxMs: 60_000 }
+const PART_RETRY = { baseMs: 4000, maxMs: 5 * 60_000 }
+const WITHDRAW_MS = 3000
+
+export interface ClusterReporterOptions {
+  readonly api: ApiCaller
+  /** Name of the node. */
+  readonly node: string
+  /** Of annotations, label and taint: resources.domain. */
+  readonly domain: string
+  readonly switches: Switches & { readonly events: boolean }
+  /** Shortest time between two rounds of writes. */
+  readonly writeMs: number
+  /** How long an agent that has started can't tell that a node is not hot: nodeSignals.enterMs. */
+  readonly settleMs: number
+  /** Shortest time between two writes of numbers alone, in milliseconds: headroom and score. */
+  readonly annotateMs: number
+  readonly textOf: (problem: PodProblem) => { readonly reason: string; readonly message: string }
+  readonly clock: ReporterClock
+  /** From 0 to 1, 1 excluded. @default Math.random */
+  readonly random?: () => number
+}
+
+export interface ReporterStats {
+  readonly writes: Readonly<Record<OperationName, Readonly<WriteCount>>>
+  readonly droppedEvents: number
+  /** What failed last, while something is still to be tried again. */
+  readonly lastError?: string
+  readonly lastOkWallMs?: number
+}
+
+/** What fails, and is tried again, by itself. */
+interface Part {
+  readonly write: () => Promise<void>
+  readonly gate: RetryGate
+  serverWide: boolean
+}
+
+export class ClusterReporter {
+  readonly #options: ClusterReporterOptions
+  readonly #calls: CountingCaller
+  readonly #node: NodeWriter
+  readonly #events: EventWriter
+  readonly #parts: readonly Part[]
+  readonly #server: RetryGate
+  #signals: NodeSignals | undefined
+  #topology: NodeSnapshot['topology'] | undefined
+  #memory: NodeSnapshot['node']['memory']
+  #findings: readonly PodFinding[] = []
+  #findingsMs = -Infinity
+  #saidHot: boolean | undefined
+  #startedMs: number | undefined
+  #nextRoundMs: number | undefined
+  #round: Promise<void> | undefined
+  #withdrawn = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: ClusterReporterOptions) {
+    const { api, node, domain, switches, clock, annotateMs, random = Math.random } = options
+    this.#options = options
+    this.#calls = new CountingCaller(api, clock.wallMs)
+    this.#node = new NodeWriter({ api: this.#calls, node, domain, switches, annotateMs, clock, random })
+    this.#events = new EventWriter({ api: this.#calls, node, clock })
+    this.#server = new RetryGate({ ...SERVER_RETRY, random })
+    const writes = [
+      () => this.#node.look(),
+      () => this.#say((wish) => this.#node.writeCondition(wish)),
+      () => this.#say((wish) => this.#node.writeMetadata(wish)),
+      () => this.#say((wish) => this.#node.writeTaint(wish)),
+      () => this.#writeEvents(),
+    ]
+    this.#parts = writes.map((write) => ({ write, gate: new RetryGate({ ...PART_RETRY, random }), serverWide: false }))
+  }
+
+  /** Takes note of a finished tick. */
+  tick({ decision, snapshot }: TickRecord): void {
+    this.#signals = decision.signals
+    this.#findings = decision.findings
+    this.#topology = snapshot.topology
+    this.#memory = snapshot.node.memory ?? this.#memory
+  }
+
+  /** Takes note of something that has happened. */
+  event(event: ClusterEvent): void {
+    if (this.#options.switches.events && !this.#calls.closed) this.#events.occurred(event)
+  }
+
+  /** Begins to write, by a timer that keeps no process alive. */
+  start(): void {
+    this.#timer ??= setInterval(() => void this.pump(), PUMP_MS).unref()
+  }
+
+  /** Writes what is due; resolves when the round that is running has ended. Never rejects. */
+  pump(): Promise<void> {
+    if (this.#round !== undefined) return this.#round
+    const nowMs = this.#options.clock.monotonicMs()
+    this.#startedMs ??= nowMs
+    // Spread: the agents of a cluster are started together.
+    this.#nextRoundMs ??= nowMs + (this.#options.random ?? Math.random)() * this.#options.writeMs
+    if (this.#calls.closed || this.#withdrawn || nowMs < this.#nextRoundMs || !this.#server.ready(nowMs)) return Promise.resolve()
+    this.#round = this.#runRound(nowMs).finally(() => (this.#round = undefined))
+    return this.#round
+  }
+
+  async #runRound(nowMs: number): Promise<void> {
+    const begun = this.#calls.begun
+    for (const part of this.#parts) {
+      if (this.#calls.closed || this.#withdrawn) return
+      if (part.gate.ready(nowMs) && !(await this.#try(part))) break
+    }
+    // A round that wrote nothing does not hold up the next change.
+    if (this.#calls.begun > begun) this.#nextRoundMs = nowMs + this.#options.writeMs
+  }
+
+  /** False when the server as a whole does not answer, and the others need not be tried. */
+  async #try(part: Part): Promise<boolean> {
+    const begun = this.#calls.begun
+    try {
+      await part.write()
+      part.gate.succeeded()
+      if (this.#calls.begun > begun) this.#serverAnswers()
+      return true
+    } catch (thrown) {
+      const nowMs = this.#options.clock.monotonicMs()
+      part.serverWide = thrown instanceof ServerUnavailable
+      part.gate.failed(nowMs, thrown)
+      // Failed calls have been noted where they failed.
+      if (!part.serverWide && !(thrown instanceof ApiError)) this.#calls.lastError = messageOf(thrown)
+      if (part.serverWide) this.#server.failed(nowMs, thrown)
+      else if (this.#calls.begun > begun) this.#serverAnswers()
+      return !part.serverWide
+    }
+  }
+
+  /** Parts that failed for the server's sake only need not wait any longer. */
+  #serverAnswers(): void {
+    if (!this.#server.failing) return
+    this.#server.succeeded()
+    for (const part of this.#parts) if (part.serverWide) part.gate.succeeded()
+  }
+
+  /** The newest state, as late as possible. Undefined while it is too early to tell. */
+  #wish(): NodeWish | undefined {
+    if (this.#withdrawn) return WITHDRAWN_WISH
+    const runsMs = this.#options.clock.monotonicMs() - (this.#startedMs ?? Infinity)
+    // The rule starts with a node that is not hot: said too early, a restart would call every hot node cool for a while.
+    if (this.#signals !== undefined && (this.#signals.hot || runsMs >= this.#options.settleMs)) {
+      return wishOf(this.#signals, {
+        milliCpu: (this.#topology?.online.size ?? 0) * 1000,
+        bytes: this.#memory?.value.totalBytes ?? 0,
+      })
+    }
+    return this.#signals === undefined && runsMs >= SILENT_MS ? SILENT_WISH : undefined
+  }
+
+  async #say(write: (wish: NodeWish) => Promise<void>): Promise<void> {
+    const wish = this.#wish()
+    if (wish !== undefined) await write(wish)
+  }
+
+  async #writeEvents(): Promise<void> {
+    if (!this.#options.switches.events) return
+    const nowMs = this.#options.clock.monotonicMs()
+    this.#noteTransition()
+    if (nowMs - this.#findingsMs >= this.#options.writeMs) {
+      this.#findingsMs = nowMs
+      this.#noteFindings()
+    }
+    await this.#events.flush()
+  }
+
+  #noteTransition(): void {
+    const wish = this.#wish()
+    if (wish?.hot === undefined) return
+    // What the agent before this one has said was told when it came about.
+    this.#saidHot ??= this.#node.wasHot ?? false
+    if (wish.hot === this.#saidHot) return
+    this.#saidHot = wish.hot
+    const reason = wish.hot ? 'ColocationHot' : 'ColocationCool'
+    this.#events.occurred({ about: aboutNode(this.#options.node), type: 'Normal', reason, message: wish.message })
+  }
+
+  #noteFindings(): void {
+    for (const finding of this.#findings) {
+      const { namespace, name, uid } = finding
+      const { reason, message } = this.#options.textOf(finding)
+      this.#events.stands({ about: { kind: 'Pod', namespace, name, uid }, type: 'Warning', reason, message })
+    }
+  }
+
+  /**
+   * Takes back what the agent has said of the node: for an exit that releases it. Tries each part once and gives up after a while; nothing
+   * is written any more after that.
+   */
+  async withdraw(withinMs: number = WITHDRAW_MS): Promise<void> {
+    this.#withdrawn = true
+    let timer: NodeJS.Timeout | undefined
+    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, withinMs)))
+    const { switches } = this.#options
+    const anything = switches.condition || switches.annotations || switches.hotLabel || switches.hotTaint
+    await Promise.race([patience, anything ? this.#withdrawNode() : Promise.resolve()])
+    clearTimeout(timer)
+    this.close()
+  }
+
+  async #withdrawNode(): Promise<void> {
+    await this.#round
+    for (const part of this.#parts.slice(0, -1)) if (!this.#calls.closed) await this.#try(part)
+  }
+
+  /** Writes nothing from now on; waits for nothing. */
+  close(): void {
+    this.#calls.closed = true
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  stats(): ReporterStats {
+    const { counts, lastOkWallMs } = this.#calls
+    const failing = this.#server.failing || this.#parts.some(({ gate }) => gate.failing)
+    const lastError = failing ? this.#calls.lastError : undefined
+    return {
+      writes: counts,
+      droppedEvents: this.#events.dropped,
+      ...(lastError === undefined ? {} : { lastError }),
+      ...(lastOkWallMs === undefined ? {} : { lastOkWallMs }),
+    }
+  }
+}
