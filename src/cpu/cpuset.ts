@@ -120,6 +120,14 @@ export class CpuSet implements Iterable<number> {
     return false
   }
 
+  /** How many CPUs are in both. */
+  overlapSize(other: CpuSet): number {
+    const length = Math.min(this.words.length, other.words.length)
+    let size = 0
+    for (let index = 0; index < length; index++) size += countWord((this.words[index] ?? 0) & (other.words[index] ?? 0))
+    return size
+  }
+
   equals(other: CpuSet): boolean {
     if (this === other) return true
     if (this.size !== other.size || this.words.length !== other.words.length) return false
@@ -141,6 +149,13 @@ export class CpuSet implements Iterable<number> {
       wanted -= countWord(word)
     }
     return CpuSet.ofWords(words)
+  }
+
+  /** Calls `visit` with each CPU, ascending: what the iterator does, without its cost for each CPU. */
+  forEach(visit: (cpu: number) => void): void {
+    for (let index = 0; index < this.words.length; index++) {
+      for (let word = this.words[index] ?? 0; word !== 0; word &= word - 1) visit(index * 32 + 31 - Math.clz32(word & -word))
+    }
   }
 
   /** Ascending. */

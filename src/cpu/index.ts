@@ -5,4 +5,7 @@
 export { takeFromEnd, wholeCores } from './choose.ts'
 export { CpuListError, MAX_CPU_ID } from './cpulist.ts'
 export { CpuSet } from './cpuset.ts'
+export { compareCounts, countsOf, countsWithin, type PlaceCounts, sharedPart, siblingsClosure } from './place/counts.ts'
+export { placeExclusive, type PlaceOptions } from './place/place.ts'
+export { staticPolicyChoice } from './place/static-policy.ts'
 export { buildTopology, type CpuTopology, type RawCpu, type RawTopology } from './topology.ts'

@@ -61,6 +61,10 @@ describe('CpuSet', () => {
         expect([...a.intersect(b)]).toEqual(ascending(common))
         expect([...a.minus(b)]).toEqual(ascending([...refA].filter((id) => !refB.has(id))))
         expect(a.overlaps(b)).toBe(common.length > 0)
+        expect(a.overlapSize(b)).toBe(common.length)
+        const visited: number[] = []
+        a.forEach((cpu) => visited.push(cpu))
+        expect(visited).toEqual([...a])
         expect(a.isSubsetOf(b)).toBe(common.length === refA.size)
         expect(a.equals(b)).toBe(common.length === refA.size && common.length === refB.size)
         expect([...a.take(probe)]).toEqual(ascending(refA).slice(0, probe))

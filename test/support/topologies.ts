@@ -83,6 +83,51 @@ function memoryOnlyNode(): RawTopology {
   return { ...raw, nodes: [...raw.nodes, { id: 2, cpus: '\n' }] }
 }
 
+/** Two sockets of different processors: 4 cores of 2 threads, and 2 cores of 2 with a cache each. */
+function unevenSockets(): RawTopology {
+  const cpu = (id: number, socketId: number, first: number, llcShared: string): RawCpu => {
+    return { id, coreId: first, socketId, threadSiblings: `${first},${first + 6}`, llcShared }
+  }
+  const cpus = Array.from({ length: 12 }, (_, id) => {
+    const first = id % 6
+    if (first < 4) return cpu(id, 0, first, '0-3,6-9')
+    return cpu(id, 1, first, `${first},${first + 6}`)
+  })
+  return {
+    online: '0-11',
+    cpus,
+    nodes: [
+      { id: 0, cpus: '0-3,6-9' },
+      { id: 1, cpus: '4-5,10-11' },
+    ],
+  }
+}
+
+/** Sub-NUMA clustering: one cache over both nodes of a socket. */
+function cacheAroundNodes(): RawTopology {
+  const raw = rawTopology({ sockets: 2, nodesPerSocket: 2, cachesPerNode: 1, coresPerCache: 3, threads: 2 })
+  return { ...raw, cpus: raw.cpus.map((cpu) => ({ ...cpu, llcShared: cpu.socketId === 0 ? '0-5,12-17' : '6-11,18-23' })) }
+}
+
+/** A virtual machine that is told of four sockets and two nodes: the nodes are around the sockets. */
+function nodeAroundSockets(): RawTopology {
+  const raw = rawTopology({ ...one, sockets: 4, coresPerCache: 2, threads: 1 })
+  return {
+    ...raw,
+    nodes: [
+      { id: 0, cpus: '0-3' },
+      { id: 1, cpus: '4-7' },
+    ],
+  }
+}
+
+/** A read of sysfs that contradicts itself: caches that lie across the sockets and nodes. */
+function tornCaches(): RawTopology {
+  const raw = rawTopology({ ...one, sockets: 3, coresPerCache: 2, threads: 2 })
+  const shared = (id: number): string => (id % 6 < 3 ? '0-2,6-8' : '3-5,9-11')
+  return { ...raw, cpus: raw.cpus.map((cpu) => ({ ...cpu, llcShared: shared(cpu.id) })) }
+}
+
 export const TOPOLOGIES = {
   /** 1 CPU. */
   single: rawTopology(one),
@@ -104,6 +149,18 @@ export const TOPOLOGIES = {
   /** 16 CPUs less 3 offline, numbered with gaps: core 0 has lost its first thread. */
   ragged: rawTopology({ ...one, sockets: 2, coresPerCache: 4, threads: 2, offline: [0, 9, 17], holes: [3, 4, 12] }),
   memoryOnlyNode: memoryOnlyNode(),
+  unevenSockets: unevenSockets(),
+  cacheAroundNodes: cacheAroundNodes(),
+  nodeAroundSockets: nodeAroundSockets(),
+  tornCaches: tornCaches(),
+  /** 112 CPUs: 2 sockets of 28 cores, 2 threads. */
+  xeon28: rawTopology({ ...one, sockets: 2, coresPerCache: 28, threads: 2 }),
+  /** 64 CPUs of SMT-4 on 2 sockets, 2 caches a socket, as in POWER9. */
+  power: rawTopology({ ...one, sockets: 2, cachesPerNode: 2, coresPerCache: 4, threads: 4 }),
+  /** 64 CPUs: 8 caches of 4 cores on one socket and node. */
+  eightCaches: rawTopology({ ...one, cachesPerNode: 8, coresPerCache: 4, threads: 2 }),
+  /** 512 CPUs: 2 sockets, 4 nodes a socket, 4 caches a node, 8 cores a cache, 2 threads. */
+  turin: rawTopology({ sockets: 2, nodesPerSocket: 4, cachesPerNode: 4, coresPerCache: 8, threads: 2 }),
   /** 1024 CPUs on 8 sockets. */
   largest: rawTopology({ sockets: 8, nodesPerSocket: 2, cachesPerNode: 2, coresPerCache: 16, threads: 2 }),
 } as const satisfies Record<string, RawTopology>

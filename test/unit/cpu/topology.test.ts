@@ -19,6 +19,14 @@ describe('buildTopology', () => {
     { name: 'smtOff', cpus: 4, cores: 4, caches: 1, nodes: 1, sockets: 1, smt: false },
     { name: 'ragged', cpus: 13, cores: 8, caches: 2, nodes: 2, sockets: 2, smt: true },
     { name: 'memoryOnlyNode', cpus: 16, cores: 8, caches: 2, nodes: 2, sockets: 2, smt: true },
+    { name: 'unevenSockets', cpus: 12, cores: 6, caches: 3, nodes: 2, sockets: 2, smt: true },
+    { name: 'cacheAroundNodes', cpus: 24, cores: 12, caches: 2, nodes: 4, sockets: 2, smt: true },
+    { name: 'nodeAroundSockets', cpus: 8, cores: 8, caches: 4, nodes: 2, sockets: 4, smt: false },
+    { name: 'tornCaches', cpus: 12, cores: 6, caches: 2, nodes: 3, sockets: 3, smt: true },
+    { name: 'xeon28', cpus: 112, cores: 56, caches: 2, nodes: 2, sockets: 2, smt: true },
+    { name: 'power', cpus: 64, cores: 16, caches: 4, nodes: 2, sockets: 2, smt: true },
+    { name: 'eightCaches', cpus: 64, cores: 32, caches: 8, nodes: 1, sockets: 1, smt: true },
+    { name: 'turin', cpus: 512, cores: 256, caches: 32, nodes: 8, sockets: 2, smt: true },
     { name: 'largest', cpus: 1024, cores: 512, caches: 32, nodes: 16, sockets: 8, smt: true },
   ] as const)('counts what there is in $name', ({ name, ...expected }) => {
     const { cpus, cores, caches, nodes, sockets, smt } = buildTopology(TOPOLOGIES[name])
