@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { stringify } from 'yaml'
 import { manifestOf, podSpec } from '../../src/cli/demo/pods.ts'
 import { GroupSandbox, KubeletGroups } from '../../src/kernel/index.ts'
 import type { GroupPath, PodSpec } from '../../src/model/index.ts'
@@ -26,6 +27,21 @@ export class BenchNode {
       this.podGroups.push(this.#groups.startPod(spec).group)
       writeFileSync(join(this.directory, 'pods', `${spec.name}.yaml`), manifestOf(spec))
     }
+  }
+
+  /** Writes a configuration for `run` on this node and returns its path. Kubelet sockets are expected in `dp` and `pr`. */
+  writeConfig(settings: Readonly<Record<string, unknown>>): string {
+    const file = join(this.directory, 'config.yaml')
+    const at = (name: string): string => join(this.directory, name)
+    const own = {
+      mode: 'enforce',
+      node: { cgroupRoot: this.sandbox.root },
+      paths: { state: at('state'), devicePlugins: at('dp'), podResources: at('pr') },
+      pods: { directory: at('pods') },
+      log: { level: 'warn' },
+    }
+    writeFileSync(file, stringify({ ...own, ...settings }))
+    return file
   }
 
   async close(): Promise<void> {

@@ -1,16 +1,14 @@
 /** The read benchmarks: a sweep of container files, and a whole tick. Agent and floor take turns, half a second apart: caches go cold. */
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { composeAgent, openNode, openWriting, realNow } from '../../src/compose.ts'
 import { loadConfig } from '../../src/config/index.ts'
 import { createLogger, Recorder } from '../../src/record/index.ts'
 import { Floor } from './floor.ts'
 import type { Result } from './main.ts'
 import { BenchNode } from './node.ts'
+import { takeTurns } from './turns.ts'
 
-const ROUNDS = 21
-const HALF_PACE_MS = 500
 const WARM_TICKS = 200
 const FILES = {
   v1: ['cpuacct:cpuacct.usage', 'cpu:cpu.stat', 'memory:memory.usage_in_bytes', 'memory:memory.stat'],
@@ -36,10 +34,6 @@ function configOf(node: BenchNode) {
   return loadConfig({
     overrides: Object.entries(settings).map(([key, value]) => ({ path: key.split('.'), value, origin: 'bench' })),
   }).config
-}
-
-export function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
 /** Reads 4 files of each of `count` containers through the kernel port. */
@@ -108,17 +102,4 @@ export async function tickBench(name: string, count: number): Promise<Result> {
     await floor.end()
     await node.close()
   }
-}
-
-async function takeTurns(ours: () => number, floor: () => Promise<number>): Promise<{ ours: number; floors: number }> {
-  const a: number[] = []
-  const b: number[] = []
-  for (let round = 0; round < ROUNDS; round += 1) {
-    a.push(ours())
-    await sleep(HALF_PACE_MS)
-    b.push(await floor())
-    await sleep(HALF_PACE_MS)
-  }
-  // The first round fills caches and compiles code.
-  return { ours: median(a.slice(1)), floors: median(b.slice(1)) }
 }

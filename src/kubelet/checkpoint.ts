@@ -1,7 +1,7 @@
 /**
  * What the kubelet had handed out before this process started, from its own checkpoint in the device-plugin directory. Without
- * it, a restarted agent might leave an ID that a pod still holds out of its first list. Read once, never written, and never
- * relied on: what is missing or reads differently counts as nothing. Source:
+ * it, a restarted agent might leave an ID that a pod still holds out of its first list. Never written, and never relied on alone
+ * for what is free. Source:
  * kubernetes pkg/kubelet/cm/devicemanager/checkpoint/checkpoint.go, 1.36.
  */
 import { open } from 'node:fs/promises'
@@ -11,25 +11,31 @@ const CHECKPOINT = 'kubelet_internal_checkpoint'
 /** 8192 devices in all come to about 1 MiB. */
 const MAX_BYTES = 16 * 1024 * 1024
 
-/** Device IDs held by pods, by full resource name. Empty when there is no checkpoint or it can't be understood. */
-export async function readAllocatedIds(directory: string): Promise<ReadonlyMap<string, readonly string[]>> {
-  const idsByResource = new Map<string, string[]>()
+/**
+ * Device IDs held by pods, by full resource name; also some that pods no longer hold, since the kubelet rewrites it only with the
+ * next allocation or list. Undefined when there is no checkpoint or it can't be understood.
+ */
+export async function readAllocatedIds(directory: string): Promise<ReadonlyMap<string, ReadonlySet<string>> | undefined> {
+  const idsByResource = new Map<string, Set<string>>()
   try {
-    const entries = field(field(JSON.parse(await readBounded(join(directory, CHECKPOINT))), 'Data'), 'PodDeviceEntries')
-    if (!Array.isArray(entries)) return idsByResource
+    const data = field(JSON.parse(await readBounded(join(directory, CHECKPOINT))), 'Data')
+    const entries = field(data, 'PodDeviceEntries')
+    // Go writes an empty slice that was never made as null.
+    if (entries === null) return idsByResource
+    if (!Array.isArray(entries)) return undefined
     for (const entry of entries as unknown[]) {
       const resource = field(entry, 'ResourceName')
       const idsByNuma = field(entry, 'DeviceIDs')
       if (typeof resource !== 'string' || typeof idsByNuma !== 'object' || idsByNuma === null) continue
-      const ids = Object.values(idsByNuma)
-        .flat()
-        .filter((id) => typeof id === 'string')
-      idsByResource.set(resource, [...(idsByResource.get(resource) ?? []), ...ids])
+      const known = idsByResource.get(resource) ?? new Set()
+      for (const id of Object.values(idsByNuma).flat()) if (typeof id === 'string') known.add(id)
+      idsByResource.set(resource, known)
     }
+    return idsByResource
   } catch {
     // No checkpoint, or not one we can read: a fresh node, or another kubelet's format.
+    return undefined
   }
-  return idsByResource
 }
 
 async function readBounded(path: string): Promise<string> {

@@ -11,7 +11,7 @@
 import type { OfflineResource } from '../model/index.ts'
 import { deviceId, deviceIndex } from './device-ids.ts'
 
-interface Device {
+export interface Device {
   readonly id: string
   /** From 1; lists are in its order. */
   readonly index: number
@@ -31,7 +31,30 @@ export interface DeviceDemand {
 }
 
 export function countHealthy(devices: DeviceList): number {
-  return devices.reduce((count, device) => count + (device.healthy ? 1 : 0), 0)
+  let count = 0
+  for (const device of devices) if (device.healthy) count += 1
+  return count
+}
+
+/** The listed device with this ID. */
+export function findDevice(devices: DeviceList, id: string): Device | undefined {
+  const index = Number(id.slice(id.indexOf('-') + 1))
+  const device = devices[positionOf(devices, index)]
+  return device?.id === id ? device : undefined
+}
+
+/** Where the device with this index is, or would be. */
+function positionOf(devices: DeviceList, index: number): number {
+  // Without gaps, which only adopted devices leave, a device stands where its index says.
+  if (devices[index - 1]?.index === index) return index - 1
+  let low = 0
+  let high = devices.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((devices[middle]?.index ?? 0) < index) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /**
@@ -42,31 +65,34 @@ export function nextDeviceList(previous: DeviceList, demand: DeviceDemand): Devi
   const wanted = Math.min(Math.max(Math.floor(demand.wantedUnits) || 0, 0), demand.maxUnits)
   const kept = keepAllocated(previous, demand)
   const surplus = countHealthy(kept) - wanted
-  const next = surplus > 0 ? shrink(kept, surplus, demand.allocated) : grow(kept, -surplus, demand)
-  const unchanged = next.length === previous.length && next.every((device, at) => device.healthy === previous[at]?.healthy)
-  return unchanged ? previous : next
+  if (surplus === 0) return kept
+  return surplus > 0 ? shrink(kept, surplus, demand.allocated) : grow(kept, -surplus, demand)
 }
 
 function keepAllocated(previous: DeviceList, { resource, allocated }: DeviceDemand): DeviceList {
-  const listed = new Set(previous.map((device) => device.id))
-  const devices = previous.map((device) => (device.healthy || !allocated.has(device.id) ? device : { ...device, healthy: true }))
+  const revived = new Set<Device>()
+  const added: Device[] = []
   for (const id of allocated) {
-    const index = listed.has(id) ? undefined : deviceIndex(resource, id)
-    if (index !== undefined) devices.push({ id, index, healthy: true })
+    const device = findDevice(previous, id)
+    if (device?.healthy === true) continue
+    const index = device?.index ?? deviceIndex(resource, id)
+    if (device !== undefined) revived.add(device)
+    else if (index !== undefined) added.push({ id, index, healthy: true })
   }
-  return devices.sort(byIndex)
+  if (revived.size + added.length === 0) return previous
+  return [...previous.map((device) => (revived.has(device) ? flipped(device) : device)), ...added].sort(byIndex)
 }
 
 function shrink(devices: DeviceList, surplus: number, allocated: ReadonlySet<string>): DeviceList {
   let left = surplus
-  return devices
-    .toReversed()
-    .map((device) => {
-      if (left === 0 || !device.healthy || allocated.has(device.id)) return device
-      left -= 1
-      return { ...device, healthy: false }
-    })
-    .reverse()
+  const shrunk = [...devices]
+  for (let at = shrunk.length - 1; left > 0 && at >= 0; at -= 1) {
+    const device = shrunk[at]
+    if (device === undefined || !device.healthy || allocated.has(device.id)) continue
+    shrunk[at] = flipped(device)
+    left -= 1
+  }
+  return left === surplus ? devices : shrunk
 }
 
 function grow(devices: DeviceList, shortage: number, { resource, maxUnits }: DeviceDemand): DeviceList {
@@ -74,15 +100,20 @@ function grow(devices: DeviceList, shortage: number, { resource, maxUnits }: Dev
   const grown = devices.map((device) => {
     if (left === 0 || device.healthy) return device
     left -= 1
-    return { ...device, healthy: true }
+    return flipped(device)
   })
-  const taken = new Set(devices.map((device) => device.index))
-  for (let index = 1; left > 0 && grown.length < maxUnits; index += 1) {
-    if (taken.has(index)) continue
+  for (let index = 1, at = 0; left > 0 && grown.length < maxUnits; index += 1) {
+    if (devices[at]?.index === index) {
+      at += 1
+      continue
+    }
     grown.push({ id: deviceId(resource, index), index, healthy: true })
     left -= 1
   }
-  return grown.sort(byIndex)
+  if (left === shortage) return devices
+  return grown.length > devices.length ? grown.sort(byIndex) : grown
 }
+
+const flipped = ({ id, index, healthy }: Device): Device => ({ id, index, healthy: !healthy })
 
 const byIndex = (one: Device, other: Device): number => one.index - other.index

@@ -5,17 +5,24 @@
  * pkg/kubelet/cm/devicemanager, 1.36.
  */
 import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AgentError, noUnits, type OfflineClass, type OfflineResource } from '../model/index.ts'
 import { readAllocatedIds } from './checkpoint.ts'
-import { Registrar, type RegistrarState } from './registrar.ts'
-import { ResourceDevices } from './resource-devices.ts'
+import { type Listing, PodResourcesClient } from './pod-resources.ts'
+import { Registrar, REGISTRAR_TIMINGS, type RegistrarState, type RegistrarTimings } from './registrar.ts'
+import { ReleaseWatch, type PodResourcesState } from './release-watch.ts'
+import { type Holdings, ResourceDevices } from './resource-devices.ts'
 import { pathProblem, randomText, removeStaleSockets, socketName } from './sockets.ts'
 import { SocketWatch } from './socket-watch.ts'
 
 export { kubeletSocketProblem } from './sockets.ts'
 export type { RegistrarState } from './registrar.ts'
+export type { PodResourcesState } from './release-watch.ts'
 
 const DEFAULT_PUSH_MS = 10_000
+/** A pod-resources socket that hangs must not hold up the registration, which is due within a second of the start. */
+const FIRST_LISTING_MS = 300
+const NO_IDS: ReadonlySet<string> = new Set()
 
 /** The part of a pino logger that this room uses. */
 interface KubeletLogger {
@@ -34,6 +41,8 @@ export interface AdvertisedResource {
 export interface DevicePluginsOptions {
   /** The kubelet's device-plugin directory. */
   readonly directory: string
+  /** The directory of the kubelet's pod-resources socket. Without it, releases are guessed. */
+  readonly podResourcesDirectory?: string
   readonly resources: readonly AdvertisedResource[]
   /** Most devices of one resource, 1 or more. The kubelet bears 2048 (8192 up to Kubernetes 1.35). */
   readonly maxUnits: number
@@ -42,6 +51,8 @@ export interface DevicePluginsOptions {
    * @default 10000
    */
   readonly pushMs?: number
+  /** For tests. */
+  readonly timings?: Partial<RegistrarTimings>
   readonly logger?: KubeletLogger
   /** Monotonic milliseconds. */
   readonly now: () => number
@@ -60,6 +71,11 @@ export class DevicePlugins {
   readonly #directory: string
   readonly #advertised: readonly Advertised[]
   readonly #watch: SocketWatch
+  readonly #client: PodResourcesClient | undefined
+  readonly #releases: ReleaseWatch | undefined
+  /** What the kubelet listed last. */
+  #listing: Listing | undefined
+  #tidying: Promise<void> = Promise.resolve()
   readonly #processNonce: string
   #incarnations = 0
   #phase: 'new' | 'started' | 'stopped' = 'new'
@@ -72,24 +88,55 @@ export class DevicePlugins {
     this.#watch = new SocketWatch(this.#directory, () => {
       for (const { registrar } of this.#advertised) registrar.look()
     })
+    const { podResourcesDirectory, now, random } = options
+    if (podResourcesDirectory === undefined) return
+    const client = new PodResourcesClient(resolve(podResourcesDirectory), now)
+    this.#client = client
+    this.#releases = new ReleaseWatch({
+      now,
+      random,
+      list: (timeoutMs) => client.list(timeoutMs),
+      needed: () => this.#advertised.some(({ devices }) => devices.allocatedUnits > 0),
+      onListing: (listing) => this.#settle(listing),
+    })
   }
 
   /**
-   * Starts to register, and keeps at it until `stop`. Resolves without waiting for the kubelet: look at `states`.
+   * Starts to register, and keeps at it until `stop`. Resolves without waiting for the kubelet: see `attempted` and `states`.
    * Throws AgentError E_NO_KUBELET if the directory's path leaves no room for a socket's name.
    */
   async start(): Promise<void> {
     const problem = pathProblem(this.#directory)
     if (problem !== undefined) throw new AgentError('E_NO_KUBELET', problem)
-    await removeStaleSockets(this.#directory)
-    const held = await readAllocatedIds(this.#directory)
+    // A dead agent's sockets are in nobody's way: they need not be gone before ours are there.
+    this.#tidying = removeStaleSockets(this.#directory)
+    const [checkpointed, listing] = await Promise.all([
+      readAllocatedIds(this.#directory),
+      this.#releases?.first(FIRST_LISTING_MS),
+    ])
     if (this.#phase !== 'new') return
     this.#phase = 'started'
+    this.#listing = listing
     for (const { fullName, devices, registrar } of this.#advertised) {
-      devices.adopt(held.get(fullName) ?? [])
+      // Both, since each can lack something: pod-resources leaves out init containers and, in a kubelet that has just started, every
+      // pod; the checkpoint may be missing. To adopt too many only delays a shrink, to miss one fails a pod that runs.
+      devices.adopt([...(checkpointed?.get(fullName) ?? []), ...(listing?.idsByResource.get(fullName) ?? [])])
       registrar.start()
     }
+    if (listing !== undefined) void this.#settle(listing)
     this.#watch.start()
+    this.#releases?.start()
+  }
+
+  /**
+   * Resolves when each resource has been registered once or has failed to be, at the latest after `timeoutMs`. Some 50 ms with a
+   * kubelet that is well, if this process has nothing else to do meanwhile.
+   */
+  async attempted(timeoutMs: number): Promise<void> {
+    const patience = new AbortController()
+    const waited = sleep(timeoutMs, undefined, { signal: patience.signal }).catch(() => {})
+    await Promise.race([Promise.all(this.#advertised.map(({ registrar }) => registrar.attempted)), waited])
+    patience.abort()
   }
 
   /** Sets the capacity of each resource in units, from 0. What is allocated stays advertised even if it is more. */
@@ -115,12 +162,44 @@ export class DevicePlugins {
 
   /**
    * Says how many units the running pods account for. The kubelet never tells of a release: when more are recorded, the oldest
-   * are taken for released, except in the 60 s after their allocation, when their pod may not be listed yet.
+   * are taken for released, except in the 60 s after their allocation, when their pod may not be listed yet. Where the kubelet's
+   * pod-resources can be read, it is asked instead, and only what it never listed is left to this guess.
    */
   retainAllocations(units: Readonly<Record<OfflineResource, number>>): void {
-    for (const { devices } of this.#advertised) devices.retain(units[devices.resource])
+    const listing = this.podResources().available ? this.#listing : undefined
+    let surplus = 0
+    for (const { fullName, devices } of this.#advertised) {
+      surplus += devices.retain(units[devices.resource], listing === undefined ? undefined : holdingsOf(listing, fullName))
+    }
+    if (surplus > 0) this.#releases?.soon()
   }
 
+  /** Ends the allocations that the kubelet's list shows to be over and returns how many. */
+  async #settle(listing: Listing): Promise<number> {
+    this.#listing = listing
+    const holdings = this.#advertised.map(({ fullName, devices }) => ({ fullName, devices, held: holdingsOf(listing, fullName) }))
+    const inDoubt = holdings.some(({ devices, held }) => devices.wouldAskCheckpoint(held))
+    const checkpointed = inDoubt ? await readAllocatedIds(this.#directory) : undefined
+    let ended = 0
+    for (const { fullName, devices, held } of holdings) {
+      const before = devices.allocationsEnded
+      devices.settle(held, checkpointed === undefined ? undefined : (checkpointed.get(fullName) ?? NO_IDS))
+      ended += devices.allocationsEnded - before
+    }
+    return ended
+  }
+
+  /** Whether releases are known from the kubelet's pod-resources rather than guessed, and when it was last asked. */
+  podResources(): PodResourcesState {
+    return this.#releases?.state() ?? { available: false }
+  }
+
+  /** Units that were allocated and are known or taken to be free again, since the start. */
+  allocationsEnded(): Record<OfflineResource, number> {
+    return this.#units((devices) => devices.allocationsEnded)
+  }
+
+  /** Of each resource; `registrations` and `pushes` count from the start. */
   states(): readonly RegistrarState[] {
     return this.#advertised.map(({ registrar }) => registrar.state())
   }
@@ -129,7 +208,9 @@ export class DevicePlugins {
   async stop(): Promise<void> {
     this.#phase = 'stopped'
     this.#watch.stop()
-    await Promise.all(this.#advertised.map(({ registrar }) => registrar.stop()))
+    this.#releases?.stop()
+    this.#client?.close()
+    await Promise.all([this.#tidying, ...this.#advertised.map(({ registrar }) => registrar.stop())])
   }
 
   #advertise({ resource, fullName, qosClass }: AdvertisedResource): Advertised {
@@ -143,6 +224,7 @@ export class DevicePlugins {
       now,
       random,
       directory: this.#directory,
+      timings: { ...REGISTRAR_TIMINGS, ...this.#options.timings },
       nonce: () => randomText(random) + randomText(random),
       nextSocketName: () => socketName(resource, this.#processNonce, (this.#incarnations += 1)),
       onState: (state, previous) => this.#onState(state, previous),
@@ -156,4 +238,8 @@ export class DevicePlugins {
     if (state.lastError !== undefined && state.lastError !== previous.lastError)
       logger?.warn(state, 'not registered with the kubelet')
   }
+}
+
+function holdingsOf({ idsByResource, kubelet, askedAtMs }: Listing, fullName: string): Holdings {
+  return { ids: idsByResource.get(fullName) ?? NO_IDS, kubelet, askedAtMs }
 }

@@ -5,13 +5,13 @@
  * endpoint.go), 1.36; kubernetes#129249.
  */
 import { rmSync } from 'node:fs'
-import { Server, ServerCredentials, status, type ServerWritableStream } from '@grpc/grpc-js'
+import { Server, ServerCredentials, status } from '@grpc/grpc-js'
 import { AgentError, messageOf, type OfflineClass } from '../model/index.ts'
-import { countHealthy } from './device-list.ts'
+import type { DeviceList } from './device-list.ts'
 import type { v1beta1 } from './gen/deviceplugin.js'
 import { PushPacer } from './push-pacer.ts'
 import type { ResourceDevices } from './resource-devices.ts'
-import { HEALTHY, serveDevicePlugin, UNHEALTHY, UNLIMITED, type DevicePluginHandlers } from './wire.ts'
+import { serveDevicePlugin, UNLIMITED, type DevicePluginHandlers, type EncodedListStream } from './wire.ts'
 
 /** How long a closing server waits for the kubelet to let go of its connection. */
 const CLOSE_GRACE_MS = 500
@@ -30,29 +30,33 @@ export interface PluginServerOptions {
   readonly nonce: () => string
   /** Called when a ListAndWatch stream opens or ends. */
   readonly onStreams: () => void
+  /** Called with each list that is sent. */
+  readonly onPush: () => void
 }
-
-type ListStream = ServerWritableStream<v1beta1.Empty, v1beta1.ListAndWatchResponse>
 
 interface Watcher {
   /** The last list has not left yet; a slow reader gets the newest one afterwards instead of a queue of old ones. */
   busy: boolean
   stale: boolean
+  /** What the kubelet has got. */
+  sent: Buffer | undefined
 }
 
 export class PluginServer {
   readonly socketPath: string
   readonly #options: PluginServerOptions
   readonly #server = new Server(UNLIMITED)
-  readonly #watchers = new Map<ListStream, Watcher>()
+  readonly #watchers = new Map<EncodedListStream, Watcher>()
   readonly #pacer: PushPacer
   readonly #unsubscribe: () => void
+  /** The last list that went to the kubelet; undefined before the first. */
+  #sent: DeviceList | undefined
 
   private constructor(options: PluginServerOptions) {
     this.socketPath = options.socketPath
     this.#options = options
     this.#pacer = new PushPacer({ pushMs: options.pushMs, now: options.now, push: () => this.#push() })
-    this.#unsubscribe = options.devices.onChange(() => this.#pacer.changed(countHealthy(options.devices.list)))
+    this.#unsubscribe = options.devices.onChange(() => this.#pacer.changed(this.#isUrgent()))
     serveDevicePlugin(this.#server, this.#handlers())
   }
 
@@ -111,36 +115,45 @@ export class PluginServer {
     }
   }
 
-  #watch(stream: ListStream): void {
+  #watch(stream: EncodedListStream): void {
     const forget = (): void => {
       if (this.#watchers.delete(stream)) this.#options.onStreams()
     }
     for (const event of ['cancelled', 'error', 'close', 'finish']) stream.on(event, forget)
-    const watcher: Watcher = { busy: false, stale: false }
+    const watcher: Watcher = { busy: false, stale: false, sent: undefined }
     this.#watchers.set(stream, watcher)
     this.#send(stream, watcher)
     this.#options.onStreams()
+  }
+
+  #isUrgent(): boolean {
+    return this.#sent !== undefined && this.#options.devices.contradicts(this.#sent)
   }
 
   #push(): void {
     for (const [stream, watcher] of this.#watchers) this.#send(stream, watcher)
   }
 
-  #send(stream: ListStream, watcher: Watcher): void {
+  #send(stream: EncodedListStream, watcher: Watcher): void {
     if (watcher.busy) {
       watcher.stale = true
       return
     }
-    const { list, published } = this.#options.devices
+    const { list, listBytes, published } = this.#options.devices
+    // Capacity that went up and came back before its turn: the kubelet has this list already.
+    if (watcher.sent?.equals(listBytes) === true) return
     watcher.busy = true
-    stream.write({ devices: list.map(({ id, healthy }) => ({ ID: id, health: healthy ? HEALTHY : UNHEALTHY })) }, () => {
+    watcher.sent = listBytes
+    stream.write(listBytes, () => {
       watcher.busy = false
       if (!watcher.stale || !this.#watchers.has(stream)) return
       watcher.stale = false
       this.#send(stream, watcher)
     })
+    this.#options.onPush()
     // Before the first decision the list is only a placeholder; the capacity that follows must not wait for its turn.
-    if (published) this.#pacer.sent(countHealthy(list))
+    if (published) this.#pacer.sent()
+    this.#sent = list
   }
 
   #allocate(

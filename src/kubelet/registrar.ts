@@ -4,25 +4,33 @@
  *
  *     wait for kubelet.sock ─▶ listen ─▶ Register ─▶ hold ─▶ close, wait for the streams to end ─▶ back off ─▶ again
  *
- * Held until: kubelet.sock was made anew, our own socket is gone, or no ListAndWatch stream was open for a while.
+ * Held until: kubelet.sock was made anew, our own socket is gone while kubelet.sock is there, the ListAndWatch stream ended (a kubelet
+ * opens one per registration), or none was opened for a while.
  * Source: kubernetes pkg/kubelet/cm/devicemanager/plugin/v1beta1 (server.go, client.go, handler.go), 1.36.
  */
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { messageOf, type OfflineResource } from '../model/index.ts'
 import { PluginServer, type PluginServerOptions } from './plugin-server.ts'
 import { fileIdentity } from './socket-watch.ts'
 import { API_VERSION, callUnary, dial, KUBELET_SOCKET, REGISTRATION, UNLIMITED } from './wire.ts'
 
-/** The kubelet opens the stream right after its answer; one that has not by now never will. */
-const STREAM_GRACE_MS = 5_000
 /** The kubelet may take 10 s to dial back before it answers. */
 const REGISTER_DEADLINE_MS = 15_000
 /** An incarnation that lasted this long with a stream was a good one: the next comes without back-off. */
 const STABLE_MS = 10_000
-/** Kubelets up to 1.36 drop the new client if they notice the end of the old stream after its Register. */
-const SETTLE_MS = 100
-const BACKOFF_FIRST_MS = 200
 const BACKOFF_MAX_MS = 10_000
+
+/** How patient a registrar is; tests that restart kubelets by the thousand are less so. */
+export interface RegistrarTimings {
+  /** The kubelet opens the stream right after its answer; one that has not by now never will. */
+  readonly streamGraceMs: number
+  /** Kubelets up to 1.36 drop the new client if they notice the end of the old stream after its Register. */
+  readonly settleMs: number
+  /** After the first failure; doubled by each further one in a row. */
+  readonly backOffFirstMs: number
+}
+
+export const REGISTRAR_TIMINGS: RegistrarTimings = { streamGraceMs: 5_000, settleMs: 100, backOffFirstMs: 200 }
 
 export interface RegistrarState {
   readonly resource: OfflineResource
@@ -34,11 +42,15 @@ export interface RegistrarState {
   readonly socket: string | undefined
   /** Calls of Register since the start, this incarnation's included. */
   readonly attempts: number
+  /** Calls of Register that the kubelet accepted. */
+  readonly registrations: number
+  /** Lists sent since the start. */
+  readonly pushes: number
   /** Why the last incarnation was given up or could not start; undefined while registered. */
   readonly lastError: string | undefined
 }
 
-export interface RegistrarOptions extends Omit<PluginServerOptions, 'socketPath' | 'onStreams'> {
+export interface RegistrarOptions extends Omit<PluginServerOptions, 'socketPath' | 'onStreams' | 'onPush'> {
   readonly directory: string
   /** The extended resource's name with its domain. */
   readonly fullName: string
@@ -46,15 +58,19 @@ export interface RegistrarOptions extends Omit<PluginServerOptions, 'socketPath'
   readonly nextSocketName: () => string
   /** In [0, 1). */
   readonly random: () => number
+  readonly timings: RegistrarTimings
   readonly onState: (state: RegistrarState, previous: RegistrarState) => void
 }
 
 export class Registrar {
+  /** Resolves when the first attempt has come to something, be it a failure, or is given up. */
+  readonly attempted: Promise<void>
   readonly #options: RegistrarOptions
   readonly #kubeletSocket: string
   readonly #abort = new AbortController()
   #state: RegistrarState
   #wake: () => void = () => {}
+  #tellAttempted: () => void = () => {}
   #done: Promise<void> = Promise.resolve()
   /** Incarnations in a row that did not come about or did not last. */
   #failures = 0
@@ -63,8 +79,10 @@ export class Registrar {
   constructor(options: RegistrarOptions) {
     this.#options = options
     this.#kubeletSocket = join(options.directory, KUBELET_SOCKET)
+    this.attempted = new Promise((resolve) => (this.#tellAttempted = resolve))
     const { resource } = options.devices
-    this.#state = { resource, registered: false, streams: 0, socket: undefined, attempts: 0, lastError: undefined }
+    const counts = { attempts: 0, registrations: 0, pushes: 0 }
+    this.#state = { resource, registered: false, streams: 0, socket: undefined, lastError: undefined, ...counts }
   }
 
   start(): void {
@@ -83,6 +101,7 @@ export class Registrar {
   /** Gives up the registration: resolves when the server is closed and its socket gone. */
   async stop(): Promise<void> {
     this.#abort.abort()
+    this.#tellAttempted()
     this.#wake()
     await this.#done
   }
@@ -113,57 +132,69 @@ export class Registrar {
       ...this.#options,
       socketPath: join(directory, socket),
       onStreams: () => this.#onStreams(server),
+      onPush: () => this.#set({ pushes: this.#state.pushes + 1 }),
     })
     try {
       this.#set({ socket, attempts: this.#state.attempts + 1 })
-      await this.#register(socket)
-      this.#set({ registered: true, lastError: undefined, streams: server.streams })
+      await this.#register(server, kubelet)
+      const { streams } = server
+      this.#hadStream ||= streams > 0
+      this.#set({ registered: true, lastError: undefined, streams, registrations: this.#state.registrations + 1 })
       const registeredAtMs = this.#options.now()
       const reason = await this.#hold(server, kubelet)
       if (this.#hadStream && this.#options.now() - registeredAtMs >= STABLE_MS) this.#failures = 0
       return reason
     } finally {
       await server.close()
-      await this.#until(() => false, this.#options.now() + SETTLE_MS)
+      await this.#until(() => false, this.#options.now() + this.#options.timings.settleMs)
     }
   }
 
-  async #register(socket: string): Promise<void> {
+  /** Rejects at once, and not after the kubelet's 10 s of dialling, when one of the two sockets goes meanwhile. */
+  async #register(server: PluginServer, kubelet: string): Promise<void> {
     const client = dial(this.#kubeletSocket, UNLIMITED)
+    const call = new AbortController()
+    const { fullName: resourceName } = this.#options
     try {
-      await callUnary(
-        client,
-        REGISTRATION.Register,
-        { version: API_VERSION, endpoint: socket, resourceName: this.#options.fullName },
-        { deadline: Date.now() + REGISTER_DEADLINE_MS, signal: this.#abort.signal },
-      )
+      const endpoint = basename(server.socketPath)
+      const request = { version: API_VERSION, endpoint, resourceName }
+      const limits = { deadline: Date.now() + REGISTER_DEADLINE_MS, signal: call.signal }
+      const accepted = callUnary(client, REGISTRATION.Register, request, limits).finally(() => call.abort())
+      await Promise.race([accepted, this.#until(() => call.signal.aborted || this.#lost(server, kubelet) !== undefined)])
+      if (!call.signal.aborted) throw new Error(this.#lost(server, kubelet) ?? 'stopped')
+      await accepted
     } finally {
+      call.abort()
       client.close()
+      this.#wake()
     }
+  }
+
+  /** Which socket has been lost; undefined while both are there. */
+  #lost(server: PluginServer, kubelet: string): string | undefined {
+    const current = fileIdentity(this.#kubeletSocket)
+    // Without a kubelet.sock there is nobody to register with, and a stream that is still open is worth keeping.
+    if (current === undefined) return undefined
+    if (current !== kubelet) return `${KUBELET_SOCKET} was made anew`
+    return fileIdentity(server.socketPath) === undefined ? 'our socket was removed' : undefined
   }
 
   async #hold(server: PluginServer, kubelet: string): Promise<string> {
-    const { now } = this.#options
-    let aloneSinceMs: number | undefined
+    const { now, timings } = this.#options
+    const streamDueMs = now() + timings.streamGraceMs
     for (;;) {
       if (this.#abort.signal.aborted) return 'stopped'
-      const current = fileIdentity(this.#kubeletSocket)
-      if (current !== undefined && current !== kubelet) return `${KUBELET_SOCKET} was made anew`
-      if (fileIdentity(server.socketPath) === undefined) return 'our socket was removed'
-      if (server.streams > 0) {
-        this.#hadStream = true
-        aloneSinceMs = undefined
-        await this.#pause(undefined)
-        continue
-      }
-      aloneSinceMs ??= now()
-      const leftMs = aloneSinceMs + STREAM_GRACE_MS - now()
-      if (leftMs <= 0) return `no ListAndWatch stream for ${STREAM_GRACE_MS / 1000} s`
-      await this.#pause(leftMs)
+      const lost = this.#lost(server, kubelet)
+      if (lost !== undefined) return lost
+      if (server.streams === 0 && this.#hadStream) return 'the ListAndWatch stream ended'
+      const leftMs = streamDueMs - now()
+      if (server.streams === 0 && leftMs <= 0) return `no ListAndWatch stream within ${timings.streamGraceMs / 1000} s`
+      await this.#pause(server.streams === 0 ? leftMs : undefined)
     }
   }
 
   #onStreams(server: PluginServer): void {
+    if (server.streams > 0) this.#hadStream = true
     if (this.#state.registered) this.#set({ streams: server.streams })
     this.#wake()
   }
@@ -171,7 +202,7 @@ export class Registrar {
   /** Exponential from 200 ms to 10 s, then a random half to whole of it: four resources must not knock in step. */
   #backOffMs(): number {
     if (this.#failures === 0) return 0
-    const fullMs = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(this.#failures - 1, 16), BACKOFF_MAX_MS)
+    const fullMs = Math.min(this.#options.timings.backOffFirstMs * 2 ** Math.min(this.#failures - 1, 16), BACKOFF_MAX_MS)
     return fullMs * (0.5 + this.#options.random() / 2)
   }
 
@@ -199,5 +230,6 @@ export class Registrar {
     this.#state = { ...previous, ...change }
     const changed = (Object.keys(change) as (keyof RegistrarState)[]).some((key) => change[key] !== previous[key])
     if (changed) this.#options.onState(this.#state, previous)
+    if (this.#state.registered || this.#state.lastError !== undefined) this.#tellAttempted()
   }
 }

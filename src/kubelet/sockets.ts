@@ -63,10 +63,13 @@ export async function kubeletSocketProblem(directory: string): Promise<string | 
 /** Removes the sockets of agents that are gone: those of our names on which nothing listens. */
 export async function removeStaleSockets(directory: string): Promise<void> {
   const names = await readdir(directory).catch(() => [])
-  for (const name of names.filter((each) => OURS.test(each))) {
-    const path = join(directory, name)
-    if ((await connectError(path)) === 'ECONNREFUSED') await rm(path, { force: true })
-  }
+  const paths = names.filter((name) => OURS.test(name)).map((name) => join(directory, name))
+  await Promise.all(
+    paths.map(async (path) => {
+      // One that can't be removed is only untidy: its name does not come again.
+      if ((await connectError(path)) === 'ECONNREFUSED') await rm(path, { force: true }).catch(() => {})
+    }),
+  )
 }
 
 /** The errno of an attempt to connect, or undefined if it succeeded. */

@@ -1,8 +1,8 @@
 /**
- * The kubelet's device-plugin and pod-resources APIs as typed grpc-js services, built from the generated codecs. The plugin and the kubelet stand-in share
- * these definitions, so they can't disagree about a path or a codec; the codecs themselves are held to the kubelet's field
- * numbers by test/unit/kubelet/wire.test.ts. Source: kubernetes
- * staging/src/k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1/api.proto.
+ * The kubelet's device-plugin and pod-resources APIs as typed grpc-js services, built from the generated codecs. The plugin and the
+ * kubelet stand-in share these definitions, so they can't disagree about a path or a codec; the codecs themselves are held to the
+ * kubelet's field numbers by test/unit/kubelet/wire.test.ts. Source: kubernetes
+ * staging/src/k8s.io/kubelet/pkg/apis (deviceplugin/v1beta1/api.proto, podresources/v1/api.proto).
  */
 import {
   Client,
@@ -13,6 +13,7 @@ import {
   type handleUnaryCall,
   type MethodDefinition,
   type Server,
+  type ServerWritableStream,
   type ServiceError,
 } from '@grpc/grpc-js'
 import type { Reader, Writer } from 'protobufjs/minimal.js'
@@ -93,6 +94,9 @@ export const DEVICE_PLUGIN = {
   ),
 } as const
 
+/** A ListAndWatch stream that takes ListAndWatchResponses in their encoded form. */
+export type EncodedListStream = ServerWritableStream<v1beta1.Empty, Buffer>
+
 const { ListPodResourcesRequest, ListPodResourcesResponse, GetPodResourcesRequest, GetPodResourcesResponse } = v1
 const { AllocatableResourcesRequest, AllocatableResourcesResponse } = v1
 
@@ -121,7 +125,8 @@ export interface RegistrationHandlers {
 /** What a plugin must answer; without a handler for GetPreferredAllocation grpc-js answers UNIMPLEMENTED. */
 export interface DevicePluginHandlers {
   readonly GetDevicePluginOptions: handleUnaryCall<v1beta1.Empty, v1beta1.DevicePluginOptions>
-  readonly ListAndWatch: handleServerStreamingCall<v1beta1.Empty, v1beta1.ListAndWatchResponse>
+  /** Writes ListAndWatchResponses in their encoded form. */
+  readonly ListAndWatch: handleServerStreamingCall<v1beta1.Empty, Buffer>
   readonly Allocate: handleUnaryCall<v1beta1.AllocateRequest, v1beta1.AllocateResponse>
   readonly PreStartContainer: handleUnaryCall<v1beta1.PreStartContainerRequest, v1beta1.PreStartContainerResponse>
 }
@@ -140,19 +145,22 @@ export function serveRegistration(server: Server, handlers: RegistrationHandlers
   server.addService(REGISTRATION, { ...handlers })
 }
 
+/** Lists are written as bytes (list-bytes.ts). */
 export function serveDevicePlugin(server: Server, handlers: DevicePluginHandlers): void {
-  server.addService(DEVICE_PLUGIN, { ...handlers })
+  const ListAndWatch = { ...DEVICE_PLUGIN.ListAndWatch, responseSerialize: (bytes: Buffer) => bytes }
+  server.addService({ ...DEVICE_PLUGIN, ListAndWatch }, { ...handlers })
 }
 
 /**
  * A client for the unix socket at an absolute path. It connects on the first call; the caller closes it. Its connection is its
  * own: grpc-js would otherwise share one per path, together with the back-off left behind by a server that is gone.
+ * `authority` is the request's :authority. Kubelets from 1.26 send `localhost`; Node's HTTP/2 server resets streams whose authority
+ * is a raw path, which older ones send (kubernetes#112597).
  */
-export function dial(socketPath: string, limits: ChannelOptions): Client {
+export function dial(socketPath: string, limits: ChannelOptions, authority = 'localhost'): Client {
   return new Client(`unix:${socketPath}`, credentials.createInsecure(), {
     ...limits,
-    // What kubelets from 1.26 send; Node's HTTP/2 server resets streams whose authority is a raw path (kubernetes#112597).
-    'grpc.default_authority': 'localhost',
+    'grpc.default_authority': authority,
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_http_proxy': 0,
   })

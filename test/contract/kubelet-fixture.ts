@@ -86,6 +86,19 @@ export async function allRegistered(plugins: DevicePlugins): Promise<void> {
   await eventually(ready, () => plugins.states())
 }
 
+/** A kubelet and a plugin registered with it, with this capacity. */
+export async function running(beCpu: number) {
+  const directory = temporaryDirectory()
+  const kubelet = makeKubelet(directory)
+  const plugins = makePlugins(directory)
+  await kubelet.start()
+  await plugins.start()
+  plugins.publish(units({ 'be-cpu': beCpu }))
+  await allRegistered(plugins)
+  await eventually(() => healthyIds(kubelet, BE_CPU).length === beCpu)
+  return { directory, kubelet, plugins }
+}
+
 export function healthyIds(kubelet: KubeletStandIn, resource: string): string[] {
   return [...kubelet.devices(resource)].filter(([, healthy]) => healthy).map(([id]) => id)
 }

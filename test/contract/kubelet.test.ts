@@ -6,10 +6,10 @@ import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Server, ServerCredentials, status } from '@grpc/grpc-js'
+import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import type { v1beta1 } from '../../src/kubelet/gen/deviceplugin.js'
-import { callStream, callUnary, DEVICE_PLUGIN, dial, serveRegistration, UNLIMITED } from '../../src/kubelet/wire.ts'
+import { callStream, DEVICE_PLUGIN, dial, serveRegistration, UNLIMITED } from '../../src/kubelet/wire.ts'
 import { OFFLINE_RESOURCES } from '../../src/model/index.ts'
 import {
   allRegistered,
@@ -22,22 +22,11 @@ import {
   makePlugins,
   onCleanup,
   pod,
+  running,
   sockets,
   temporaryDirectory,
   units,
 } from './kubelet-fixture.ts'
-
-async function running(beCpu: number) {
-  const directory = temporaryDirectory()
-  const kubelet = makeKubelet(directory)
-  const plugins = makePlugins(directory)
-  await kubelet.start()
-  await plugins.start()
-  plugins.publish(units({ 'be-cpu': beCpu }))
-  await allRegistered(plugins)
-  await eventually(() => healthyIds(kubelet, BE_CPU).length === beCpu)
-  return { directory, kubelet, plugins }
-}
 
 /** A kubelet that accepts every registration and leaves it at that. */
 async function withLazyKubelet() {
@@ -74,6 +63,22 @@ describe('registration', () => {
     kubelet.tick(0)
     expect(kubelet.nodeStatus()[BE_CPU]).toEqual({ capacity: 0, allocatable: 0 })
     expect(kubelet.violations).toEqual([])
+  })
+
+  it('tells when the first attempt is over, however it ended', async () => {
+    const directory = temporaryDirectory()
+    const alone = makePlugins(directory)
+    await alone.start()
+    await alone.attempted(60_000)
+    expect(alone.states().map((state) => state.lastError)).toEqual(Array(4).fill('kubelet.sock is not there'))
+    await alone.stop()
+    const kubelet = makeKubelet(directory)
+    await kubelet.start()
+    const plugins = makePlugins(directory)
+    await plugins.attempted(1)
+    await plugins.start()
+    await plugins.attempted(60_000)
+    expect(plugins.states().map((state) => state.registrations)).toEqual([1, 1, 1, 1])
   })
 
   it('lists, allocates and names the class and the allocation to the container', async () => {
@@ -179,40 +184,6 @@ describe('registration', () => {
   })
 })
 
-describe('capacity', () => {
-  it('shrinks free devices at once and keeps allocated ones healthy', async () => {
-    const { kubelet, plugins } = await running(20)
-    const held = granted(await kubelet.admit(pod('a', { [BE_CPU]: 5 }))).devices[BE_CPU] ?? []
-    plugins.publish(units({ 'be-cpu': 2 }))
-    await eventually(() => healthyIds(kubelet, BE_CPU).length === 5)
-    expect(healthyIds(kubelet, BE_CPU).sort()).toEqual([...held].sort())
-    kubelet.tick(0)
-    expect(kubelet.nodeStatus()[BE_CPU]).toEqual({ capacity: 20, allocatable: 5 })
-    expect(await kubelet.admit(pod('b', { [BE_CPU]: 1 }))).toMatchObject({
-      admitted: false,
-      message: expect.stringContaining('Requested: 1, Available: 0') as string,
-    })
-    expect(kubelet.violations).toEqual([])
-  })
-
-  it('holds growth back for pushMs, but never a shrink', async () => {
-    const directory = temporaryDirectory()
-    const kubelet = makeKubelet(directory)
-    const plugins = makePlugins(directory, { pushMs: 60_000 })
-    await kubelet.start()
-    await plugins.start()
-    await allRegistered(plugins)
-    plugins.publish(units({ 'be-cpu': 10 }))
-    await eventually(() => healthyIds(kubelet, BE_CPU).length === 10)
-    plugins.publish(units({ 'be-cpu': 15 }))
-    await new Promise((resolve) => setTimeout(resolve, 200))
-    expect(healthyIds(kubelet, BE_CPU)).toHaveLength(10)
-    plugins.publish(units({ 'be-cpu': 9 }))
-    await eventually(() => healthyIds(kubelet, BE_CPU).length === 9)
-    expect(kubelet.violations).toEqual([])
-  })
-})
-
 describe('loss', () => {
   it.each([
     { title: 'at once', wipe: 'sockets', downMs: 0, gapMs: 0 },
@@ -263,33 +234,6 @@ describe('loss', () => {
     successor.publish(units({ 'be-cpu': 8 }))
     await eventually(() => healthyIds(kubelet, BE_CPU).length === 8)
     expect(kubelet.violations).toEqual([])
-  })
-})
-
-describe('calls that a kubelet would not make', () => {
-  it('answers garbage with an error and changes nothing', async () => {
-    const { directory, kubelet, plugins } = await running(4)
-    const client = dial(join(directory, plugins.states()[0]?.socket ?? ''), UNLIMITED)
-    onCleanup(() => client.close())
-    const allocate = (...containers: string[][]) =>
-      callUnary(client, DEVICE_PLUGIN.Allocate, { containerRequests: containers.map((devicesIds) => ({ devicesIds })) })
-    await expect(allocate()).rejects.toMatchObject({ code: status.INVALID_ARGUMENT })
-    await expect(allocate(['bc-0001'], [])).rejects.toMatchObject({ code: status.INVALID_ARGUMENT })
-    await expect(allocate(['bc-0001', 'bc-0001'])).rejects.toMatchObject({ code: status.INVALID_ARGUMENT })
-    await expect(allocate(['bc-0001', 'bc-0005'])).rejects.toMatchObject({ code: status.NOT_FOUND })
-    await expect(allocate(['bm-0001'])).rejects.toMatchObject({ code: status.NOT_FOUND })
-    await expect(allocate(['x'.repeat(5_000_000)])).rejects.toMatchObject({ code: status.NOT_FOUND })
-    const bytes = { ...DEVICE_PLUGIN.Allocate, requestSerialize: () => Buffer.from([0x0a, 0xff, 0xff]) }
-    await expect(callUnary(client, bytes, { containerRequests: [] })).rejects.toMatchObject({ code: status.INTERNAL })
-    const preferred = callUnary(client, DEVICE_PLUGIN.GetPreferredAllocation, { containerRequests: [] })
-    await expect(preferred).rejects.toMatchObject({ code: status.UNIMPLEMENTED })
-    expect(plugins.allocatedUnits()).toEqual(units({}))
-    expect(healthyIds(kubelet, BE_CPU)).toHaveLength(4)
-
-    const several = await allocate(['bc-0001'], ['bc-0002', 'bc-0003'])
-    expect(several.containerResponses).toHaveLength(2)
-    expect(plugins.allocatedUnits()).toEqual(units({ 'be-cpu': 3 }))
-    await expect(callUnary(client, DEVICE_PLUGIN.PreStartContainer, { devicesIds: ['bc-0001'] })).resolves.toEqual({})
   })
 })
 

@@ -1,135 +1,167 @@
 /**
- * The stand-in's books: which devices each resource has, which are healthy, which are held by whom, and what the node status says.
- * No IO and no clock. It also judges: what would crash or confuse a kubelet is written down as a violation.
- * Source: kubernetes pkg/kubelet/cm/devicemanager (manager.go, pod_devices.go; types.go: endpointStopGracePeriod), 1.36.
+ * The stand-in's books of devices and holders, and the choice of devices for a container. No IO and no clock. Beside what is held it
+ * keeps what is reserved, as the kubelet does: a plugin that answers Allocate with nothing leaves its devices reserved by nobody.
+ * It also judges: what would crash or confuse a kubelet is written down as a violation.
+ * Source: kubernetes pkg/kubelet/cm/devicemanager/manager.go (devicesToAllocate, UpdateAllocatedDevices, readCheckpoint), 1.36.
  */
-import { HEALTHY } from '../../kubelet/wire.ts'
+import type { v1beta1 } from '../../kubelet/gen/deviceplugin.js'
+import { DeviceBooks, type ListedDevice } from './device-books.ts'
+import { PodDevices, type Holder, type Holding } from './pod-devices.ts'
+import { shuffled } from './shuffle.ts'
 
-/** A stopped endpoint keeps its capacity for this long, and loses it strictly after. */
-const STOPPED_GRACE_MS = 5 * 60_000
-
-export interface ResourceStatus {
-  readonly capacity: number
-  readonly allocatable: number
-}
-
-/** What one container holds of one resource. */
-export interface Holding {
-  readonly uid: string
-  readonly container: string
-  readonly resource: string
+/** Devices set aside for a container while its plugin is asked. */
+export interface Reservation extends Holder {
+  /** In the order in which they are sent. */
   readonly ids: readonly string[]
 }
 
-interface ResourceBook {
-  healthyById: Map<string, boolean>
-  /** Virtual time at which the endpoint stopped; undefined while it runs. */
-  stoppedAtMs: number | undefined
+export interface Choice {
+  /** Devices of this pod's init containers that are free to be used again, by resource. */
+  readonly reusable: ReadonlyMap<string, ReadonlySet<string>>
+  /** Whether a new kubelet process sees the container running: it needs nothing then. */
+  readonly running: boolean
+  /** Asks the plugin which devices it would rather give, if it wants to be asked. */
+  readonly prefer: (request: PreferenceRequest) => Promise<readonly string[]>
 }
 
-export type Taken = { readonly is: 'taken'; readonly holding: Holding } | { readonly is: 'short'; readonly available: number }
+export interface PreferenceRequest {
+  readonly available: readonly string[]
+  readonly mustInclude: readonly string[]
+  readonly size: number
+}
 
 export class DeviceManager {
   readonly violations: string[] = []
-  readonly #books = new Map<string, ResourceBook>()
-  readonly #holdings = new Set<Holding>()
+  readonly books = new DeviceBooks()
+  readonly held = new PodDevices()
   /** In [0, 1). */
   readonly #random: () => number
+  /** By resource: what is held, in flight or leaked. */
+  #reserved = new Map<string, Set<string>>()
+  readonly #inFlight = new Set<Reservation>()
 
   constructor(random: () => number) {
     this.#random = random
   }
 
-  get holdings(): readonly Holding[] {
-    return [...this.#holdings]
+  /** What a new kubelet process knows. */
+  load(checkpoint: { readonly holdings: readonly Holding[]; readonly resources: readonly string[] }, nowMs: number): void {
+    this.held.load(checkpoint.holdings)
+    this.books.load(checkpoint.resources, nowMs)
+    this.#inFlight.clear()
+    this.#reserved = this.held.idsByResource()
   }
 
-  resources(): readonly string[] {
-    return [...this.#books.keys()]
-  }
-
+  /** Whether device plugins have a say in this resource. One that has registered and not listed yet is passed over. */
   knows(resource: string): boolean {
-    return this.#books.has(resource)
+    return this.books.isListed(resource) || this.#reserved.has(resource)
   }
 
-  /** An endpoint runs from its registration on, and has no devices before its first list. */
-  endpointStarted(resource: string): void {
-    this.#book(resource).stoppedAtMs = undefined
+  reservedCount(resource: string): number {
+    return this.#reserved.get(resource)?.size ?? 0
   }
 
-  endpointStopped(resource: string, nowMs: number): void {
-    const book = this.#book(resource)
-    book.stoppedAtMs ??= nowMs
-    for (const id of book.healthyById.keys()) book.healthyById.set(id, false)
+  reservedResources(): readonly string[] {
+    return [...this.#reserved.keys()]
   }
 
-  /** Health of each device, as last listed. */
-  devices(resource: string): ReadonlyMap<string, boolean> {
-    return this.#book(resource).healthyById
+  /** Devices that are reserved though nobody holds them or is about to. */
+  leaked(resource: string): readonly string[] {
+    const claimed = new Set(this.held.idsByResource().get(resource))
+    for (const { resource: other, ids } of this.#inFlight) if (other === resource) for (const id of ids) claimed.add(id)
+    return [...(this.#reserved.get(resource) ?? [])].filter((id) => !claimed.has(id))
   }
 
-  /** Takes a new list, which replaces the old one whole, and writes down what is wrong with it. */
-  listed(resource: string, devices: readonly { readonly ID: string; readonly health: string }[]): void {
-    const book = this.#book(resource)
-    const healthyById = new Map(devices.map(({ ID, health }) => [ID, health === HEALTHY]))
-    if (healthyById.size < devices.length) this.violations.push(`${resource}: a list names one device twice`)
-    for (const holding of this.#holdings) {
-      const missing = holding.resource === resource ? holding.ids.filter((id) => !healthyById.has(id)) : []
-      if (missing.length > 0)
-        this.violations.push(`${resource}: ${missing.join(', ')} left the list while held by ${holding.uid}`)
-    }
-    for (const [other, { healthyById: theirs }] of this.#books) {
-      const shared = other === resource ? undefined : [...healthyById.keys()].find((id) => theirs.has(id))
-      if (shared !== undefined) this.violations.push(`${shared} is a device of both ${resource} and ${other}`)
-    }
-    book.healthyById = healthyById
-  }
-
-  /** Reserves free healthy devices in random order: the kubelet walks a Go map. */
-  take(holder: Omit<Holding, 'ids'>, units: number): Taken {
-    const held = new Set([...this.#holdings].flatMap(({ resource, ids }) => (resource === holder.resource ? ids : [])))
-    const free = [...this.#book(holder.resource).healthyById]
-      .filter(([id, healthy]) => healthy && !held.has(id))
-      .map(([id]) => id)
-    if (free.length < units) return { is: 'short', available: free.length }
-    const holding = { ...holder, ids: this.#pick(free, units) }
-    this.#holdings.add(holding)
-    return { is: 'taken', holding }
-  }
-
-  /** Frees everything that a pod holds. */
-  release(uid: string): void {
-    for (const holding of this.#holdings) if (holding.uid === uid) this.#holdings.delete(holding)
-  }
-
-  /** A new kubelet process: it remembers resources and holdings from its checkpoint, but no device and no endpoint. */
-  restarted(nowMs: number): void {
-    for (const book of this.#books.values()) {
-      book.healthyById = new Map()
-      book.stoppedAtMs = nowMs
+  listed(resource: string, devices: readonly ListedDevice[], isActive: (uid: string) => boolean): void {
+    this.violations.push(...this.books.listed(resource, devices))
+    const holders = this.held.all.map((holding) => ({ ...holding, ids: [...holding.numaNodesById.keys()] }))
+    for (const holder of [...holders, ...this.#inFlight]) {
+      if (holder.resource === resource && isActive(holder.uid)) this.#checkStillListed(holder)
     }
   }
 
-  /** What the node status says at this virtual time. Resources never leave it: a lost one stays with 0. */
-  status(nowMs: number): Record<string, ResourceStatus> {
-    const status: Record<string, ResourceStatus> = {}
-    for (const [resource, { healthyById, stoppedAtMs }] of this.#books) {
-      const gone = stoppedAtMs !== undefined && nowMs - stoppedAtMs > STOPPED_GRACE_MS
-      const healthy = [...healthyById.values()].filter(Boolean).length
-      status[resource] = { capacity: gone ? 0 : healthyById.size, allocatable: gone ? 0 : healthy }
+  /** Frees what pods that are no longer active hold; leaks go with it, if there was anything to free. */
+  freeStale(isActive: (uid: string) => boolean): void {
+    if (this.held.keepOnly(isActive)) this.#recountReserved()
+  }
+
+  /**
+   * Sets devices aside for a container: first those it may use again, then what the plugin prefers, then any. Undefined if it needs
+   * none. Rejects with the reason for which the pod is turned away.
+   */
+  async reserve(holder: Holder, units: number, { reusable, running, prefer }: Choice): Promise<Reservation | undefined> {
+    const { uid, container, resource } = holder
+    const own = this.held.find(holder)?.numaNodesById
+    if (own !== undefined && own.size !== units)
+      throw new Error(`container ${container} of pod ${uid} changed its request for ${resource} from ${own.size} to ${units}`)
+    if (running) return undefined
+    this.#checkHealth(resource, [...(own?.keys() ?? [])])
+    if (own !== undefined || units === 0) return undefined
+    const chosen = new Set<string>()
+    const isFull = (): boolean => chosen.size >= units
+    const take = (from: Iterable<string>): void => {
+      for (const id of shuffled(from, this.#random)) if (!isFull()) chosen.add(id)
+      this.#reserve(resource, chosen)
     }
-    return status
+    take(reusable.get(resource) ?? [])
+    if (!isFull()) {
+      const reserved = this.#reserved.get(resource)
+      const available = [...this.books.healthy(resource)].filter((id) => reserved?.has(id) !== true)
+      const lack = units - chosen.size
+      if (available.length < lack) {
+        const numbers = `Requested: ${lack}, Available: ${available.length}`
+        throw new Error(`requested number of devices unavailable for ${resource}. ${numbers}`)
+      }
+      const request = { available: shuffled([...available, ...chosen], this.#random), mustInclude: [...chosen], size: units }
+      const preferred = new Set(await prefer(request))
+      take(available.filter((id) => preferred.has(id)))
+      take(available)
+    }
+    const reservation = { uid, container, resource, ids: shuffled(chosen, this.#random) }
+    this.#checkStillListed(reservation)
+    this.#inFlight.add(reservation)
+    return reservation
   }
 
-  #pick(ids: string[], count: number): string[] {
-    return Array.from({ length: count }, () => ids.splice(Math.floor(this.#random() * ids.length), 1)).flat()
+  /** The plugin has answered for the container. */
+  commit(reservation: Reservation, response: v1beta1.ContainerAllocateResponse.$Properties): void {
+    this.#inFlight.delete(reservation)
+    const { uid, container, resource, ids } = reservation
+    const numaNodesById = new Map(ids.map((id) => [id, this.books.numaNodes(resource, id)]))
+    this.held.add({ uid, container, resource, numaNodesById, response })
   }
 
-  #book(resource: string): ResourceBook {
-    const known = this.#books.get(resource)
-    if (known !== undefined) return known
-    const book: ResourceBook = { healthyById: new Map(), stoppedAtMs: undefined }
-    this.#books.set(resource, book)
-    return book
+  /** The plugin has failed: what is reserved is what is held. */
+  abandon(reservation: Reservation): void {
+    this.#inFlight.delete(reservation)
+    this.#recountReserved()
+  }
+
+  /** The plugin has answered with nothing, and the kubelet forgets that it had set these devices aside. */
+  leak(reservation: Reservation): void {
+    this.#inFlight.delete(reservation)
+  }
+
+  #checkHealth(resource: string, own: readonly string[]): void {
+    if (!this.books.isListed(resource)) throw new Error(`cannot allocate unregistered device ${resource}`)
+    const healthy = this.books.healthy(resource)
+    if (healthy.size === 0) throw new Error(`no healthy devices present; cannot allocate unhealthy devices ${resource}`)
+    if (own.some((id) => !healthy.has(id)))
+      throw new Error(`previously allocated devices are no longer healthy; cannot allocate unhealthy devices ${resource}`)
+  }
+
+  /** A kubelet from 1.34 follows a nil pointer when it looks up the NUMA nodes of a device that has gone. */
+  #checkStillListed({ uid, resource, ids }: Reservation): void {
+    const missing = ids.filter((id) => !this.books.has(resource, id))
+    if (missing.length > 0) this.violations.push(`${resource}: ${missing.join(', ')} left the list while held by ${uid} (panic)`)
+  }
+
+  #reserve(resource: string, ids: Iterable<string>): void {
+    this.#reserved.set(resource, new Set([...(this.#reserved.get(resource) ?? []), ...ids]))
+  }
+
+  #recountReserved(): void {
+    this.#reserved = this.held.idsByResource()
+    for (const { resource, ids } of this.#inFlight) this.#reserve(resource, ids)
   }
 }

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { deviceId, deviceIndex } from '../../../src/kubelet/device-ids.ts'
-import { countHealthy, nextDeviceList, type DeviceList } from '../../../src/kubelet/device-list.ts'
+import { countHealthy, findDevice, nextDeviceList, type DeviceList } from '../../../src/kubelet/device-list.ts'
 import { OFFLINE_RESOURCES } from '../../../src/model/index.ts'
 
 const MAX_UNITS = 40
@@ -53,6 +53,15 @@ describe('nextDeviceList', () => {
     expect(next(adopted, 3, new Set(['bc-0007'])).map((device) => device.id)).toEqual(['bc-0001', 'bc-0002', 'bc-0007'])
   })
 
+  it('finds devices beside gaps, and nothing else', () => {
+    const gaps = next([], 0, new Set(['bc-0003', 'bc-0007', 'bc-0040']))
+    for (const device of gaps) expect(findDevice(gaps, device.id)).toBe(device)
+    for (const id of ['', 'bc-', 'bc-0001', 'bc-0004', 'bc-0041', 'bm-0003', 'bc-3', 'bc-3e0', 'bc--003', 'junk', '0003']) {
+      expect(findDevice(gaps, id)).toBeUndefined()
+    }
+    expect(findDevice([], 'bc-0001')).toBeUndefined()
+  })
+
   it.each([Number.NaN, -5, 0.9])('takes %s for nothing', (wanted) => {
     expect(healthyIds(next(next([], 2), wanted))).toEqual([])
   })
@@ -81,6 +90,7 @@ describe('nextDeviceList', () => {
           for (const id of allocated) expect(healthyIds(after)).toContain(id)
           expect(countHealthy(after)).toBe(Math.max(Math.min(Math.max(wanted, 0), MAX_UNITS), allocated.size))
           expect(next(after, wanted, allocated)).toBe(after)
+          for (const device of after) expect(findDevice(after, device.id)).toBe(device)
           list = after
         }
       }),

@@ -85,21 +85,28 @@ describe('readAllocatedIds', () => {
       null,
     ]
     write({ Data: { PodDeviceEntries, RegisteredDevices: {} }, Checksum: 1 })
-    expect(Object.fromEntries(await readAllocatedIds(directory))).toEqual({
-      'kube-agent.io/be-cpu': ['bc-0001', 'bc-0002', 'bc-0003'],
-      'nvidia.com/gpu': ['gpu0'],
-    })
+    expect(await readAllocatedIds(directory)).toEqual(
+      new Map([
+        ['kube-agent.io/be-cpu', new Set(['bc-0001', 'bc-0002', 'bc-0003'])],
+        ['nvidia.com/gpu', new Set(['gpu0'])],
+      ]),
+    )
+  })
+
+  it('knows a checkpoint without entries from none', async () => {
+    write({ Data: { PodDeviceEntries: null, RegisteredDevices: {} }, Checksum: 1 })
+    expect(await readAllocatedIds(directory)).toEqual(new Map())
   })
 
   it.each(['', 'not json', '[]', '{}', '{"Data":null}', '{"Data":{"PodDeviceEntries":{}}}'])(
-    'takes %j for nothing',
+    'takes %j for none',
     async (text) => {
       write(text)
-      expect((await readAllocatedIds(directory)).size).toBe(0)
+      expect(await readAllocatedIds(directory)).toBeUndefined()
     },
   )
 
-  it('takes a missing file for nothing', async () => {
-    expect((await readAllocatedIds(directory)).size).toBe(0)
+  it('takes a missing file for none', async () => {
+    expect(await readAllocatedIds(directory)).toBeUndefined()
   })
 })
