@@ -3,7 +3,7 @@
  * nothing desired: read, plan, write. A clipped value may need a second round, since a child can only grow once its parent has.
  */
 import type { GroupPath, Journaled, KernelPort, KnobKind, KnobValue, Plan, Reading, StepResult } from '../model/index.ts'
-import { identicalValue, isSuccess, KnobTable, sameValue } from '../model/index.ts'
+import { identicalValue, isOneWay, isSuccess, KnobTable, sameValue } from '../model/index.ts'
 import type { Actuator } from './actuator.ts'
 import type { RestoreJournal } from './restore-journal.ts'
 
@@ -19,6 +19,8 @@ export interface ReleaseReport {
   readonly vanished: number
   /** Knobs that somebody else has written since: theirs now. */
   readonly foreign: readonly { readonly group: GroupPath; readonly kind: KnobKind; readonly value: KnobValue }[]
+  /** Knobs that the kernel does not let go back: what they hold ends with their group. */
+  readonly oneWay: readonly { readonly group: GroupPath; readonly kind: KnobKind; readonly value: KnobValue }[]
   readonly failed: readonly StepResult[]
 }
 
@@ -47,7 +49,9 @@ export function release({ kernel, journal, actuator, plan }: ReleaseDependencies
     restored += closeUnchanged(kernel, journal)
   }
   journal.prune()
-  return { restored, unchanged, vanished, foreign: foreignOf(kernel, journal, failed), failed }
+  const left = leftOf(kernel, journal, failed)
+  const [oneWay, foreign] = [true, false].map((kept) => left.filter(({ kind, value }) => isOneWay(kind, value) === kept))
+  return { restored, unchanged, vanished, foreign: foreign ?? [], oneWay: oneWay ?? [], failed }
 }
 
 /** Takes knobs off the journal that hold their original. */
@@ -75,12 +79,13 @@ function readAll(kernel: KernelPort, journal: RestoreJournal, nowMs: number): Kn
   return actual
 }
 
-function foreignOf(kernel: KernelPort, journal: RestoreJournal, failed: readonly StepResult[]): ReleaseReport['foreign'] {
-  const foreign: { group: GroupPath; kind: KnobKind; value: KnobValue }[] = []
+/** What is still on the journal and was not tried in vain. */
+function leftOf(kernel: KernelPort, journal: RestoreJournal, failed: readonly StepResult[]): ReleaseReport['foreign'] {
+  const left: { group: GroupPath; kind: KnobKind; value: KnobValue }[] = []
   for (const [group, kind] of journal.entries.entries()) {
     const value = kernel.readKnob(group, kind)
     const hasFailed = failed.some(({ step }) => step.group === group && step.kind === kind)
-    if (value !== undefined && !hasFailed) foreign.push({ group, kind, value })
+    if (value !== undefined && !hasFailed) left.push({ group, kind, value })
   }
-  return foreign
+  return left
 }

@@ -66,6 +66,14 @@ function limit(name: string): KnobFile<number | null> {
   }
 }
 
+/** What vendors' kernels add, under the same names in both dialects. Where there is no such file, the probe says so. */
+const CLASS_FLAGS = {
+  bvt: plain('cpu.bvt_warp_ns'),
+  qosLevel: plain('cpu.qos_level'),
+  offline: plain('cpu.offline'),
+  btShares: plain('cpu.bt_shares'),
+} as const satisfies KnobFiles
+
 /** Kernel: PAGE_COUNTER_MAX pages; v1 prints it, less the rounding to pages, for "no limit". */
 const V1_NO_LIMIT_BYTES = 0x7fff_ffff_ffff_0000
 
@@ -91,6 +99,7 @@ const V1: DialectTable = {
       encode: (value) => String(value.quotaUs ?? -1),
     },
     burst: plain('cpu.cfs_burst_us'),
+    ...CLASS_FLAGS,
     weight: plain('cpu.shares'),
     idle: plain('cpu.idle'),
     memoryMax: {
@@ -134,6 +143,7 @@ const V2: DialectTable = {
       encode: (value) => `${value.quotaUs ?? 'max'} ${value.periodUs}`,
     },
     burst: plain('cpu.max.burst'),
+    ...CLASS_FLAGS,
     weight: plain('cpu.weight'),
     idle: plain('cpu.idle'),
     memoryMin: limit('memory.min'),

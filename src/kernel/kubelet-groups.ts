@@ -12,6 +12,11 @@ export interface PodGroups {
   readonly containers: readonly GroupPath[]
 }
 
+/** What of a pod decides which groups it has. */
+export interface PodShape extends Pick<PodSpec, 'uid' | 'kubeletQos'> {
+  readonly containers: readonly { readonly name: string }[]
+}
+
 export class KubeletGroups {
   readonly layout: GroupLayout
   /** The pods' root and the two QoS roots below it. */
@@ -29,7 +34,7 @@ export class KubeletGroups {
   }
 
   /** Makes the groups of a pod and its containers. */
-  startPod(spec: PodSpec): PodGroups {
+  startPod(spec: PodShape): PodGroups {
     const group = podGroup(this.layout, spec.kubeletQos, spec.uid)
     this.#make(group)
     const containers = spec.containers.map(({ name }) => childGroup(group, name))

@@ -24,6 +24,7 @@ import type { CpuTopology } from '../cpu/index.ts'
 import { fieldNumber, keyBytes, numberAt, sameBytes } from './bytes.ts'
 import { DIALECTS, READING_SLOTS, type DialectTable, type KernelFile, type ReadingSlot } from './dialect.ts'
 import { FileSlots, HeldFiles } from './held-files.ts'
+import { InheritedSets } from './inherited-sets.ts'
 import type { CgroupMounts } from './mounts.ts'
 import { NodeReader } from './node-readings.ts'
 import { readTopology } from './sysfs-topology.ts'
@@ -79,6 +80,7 @@ export class LinuxKernel implements KernelPort {
   readonly #node: NodeReader
   readonly #sysPath: string
   readonly #groups = new Map<GroupPath, HeldGroup>()
+  readonly #inherited: InheritedSets
   /** The file of each slot, in slot order. */
   readonly #slotFiles: readonly (KernelFile | undefined)[]
 
@@ -93,6 +95,7 @@ export class LinuxKernel implements KernelPort {
     this.#files = new HeldFiles(options.maxHeldFiles)
     this.#node = new NodeReader(this.#files, options.paths)
     this.#sysPath = options.paths.sys
+    this.#inherited = new InheritedSets(options.paths.sys)
     this.nodeCpuSource = this.#precise ? 'cpuacct.usage of the root' : '/proc/stat'
   }
 
@@ -166,7 +169,7 @@ export class LinuxKernel implements KernelPort {
     }
     const raw = Uint8Array.prototype.slice.call(this.#files.buffer, 0, length)
     const decoded = this.#table.knobs[kind]?.decode(this.#files.buffer.toString('latin1', 0, length).trim())
-    const value = kind === 'quota' ? this.#withPeriod(held, decoded) : decoded
+    const value = kind === 'quota' ? this.#withPeriod(held, decoded) : this.#inherited.asRead(group, decoded)
     if (length <= CACHED_BYTES) held.cache[slot] = { raw, value, generation, left: CACHED_READS }
     return value
   }
@@ -180,12 +183,25 @@ export class LinuxKernel implements KernelPort {
   }
 
   writeKnob(group: GroupPath, setting: KnobSetting): Outcome {
-    const path = this.#path(group, this.#table.knobs[setting.kind])
+    const outcome = this.#writeText(group, setting.kind, this.#encode(group, setting))
+    if (setting.kind !== 'cpuset' || this.#mounts.dialect === 'v1') return outcome
+    const instead = this.#inherited.instead(setting, outcome)
+    const second = instead === undefined ? outcome : this.#writeText(group, 'cpuset', this.#encode(group, instead))
+    if (instead !== undefined && second.is === 'applied') this.#inherited.note(group, instead.value)
+    else if (second.is === 'applied') this.#inherited.forget(group)
+    // The same bytes may mean another value now.
+    const held = this.#groups.get(group)
+    if (held !== undefined) held.cache[KNOB_SLOT.cpuset] = undefined
+    return second
+  }
+
+  #writeText(group: GroupPath, kind: KnobKind, text: string): Outcome {
+    const path = this.#path(group, this.#table.knobs[kind])
     if (path === undefined) return outcomeOfErrno('ENOENT')
     let fd = -1
     try {
       fd = this.#files.opening(() => openSync(path, 'r+'))
-      writeSync(fd, this.#encode(group, setting))
+      writeSync(fd, text)
       return APPLIED
     } catch (thrown) {
       return outcomeOfErrno(errnoOf(thrown) ?? 'EIO')
@@ -236,6 +252,7 @@ export class LinuxKernel implements KernelPort {
   }
 
   forget(group: GroupPath): void {
+    this.#inherited.forgetTree(group)
     for (const [path, held] of this.#groups) {
       if (path !== group && !path.startsWith(`${group}/`)) continue
       this.#files.release(held.slots)
@@ -250,7 +267,10 @@ export class LinuxKernel implements KernelPort {
   #read(group: GroupPath, slot: number): number {
     const { slots } = this.#group(group)
     const length = this.#files.read(slots, slot)
-    if (length < 0 && slots.holdsNothing) this.#groups.delete(group)
+    if (length < 0 && slots.holdsNothing) {
+      this.#groups.delete(group)
+      this.#inherited.forget(group)
+    }
     return length
   }
 

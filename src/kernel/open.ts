@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Capabilities, GroupLayout } from '../model/index.ts'
 import { AgentError, podsRoot, qosRoot } from '../model/index.ts'
+import { probeCoreScheduling } from './core-scheduling.ts'
 import { LinuxKernel } from './linux-kernel.ts'
 import { detectDriver, detectMounts } from './mounts.ts'
 import { probeCapabilities } from './probe.ts'
@@ -16,6 +17,8 @@ export interface KernelSettings {
   readonly sysPath: string
   readonly cgroupRoot: string
   readonly driver: 'auto' | 'cgroupfs' | 'systemd'
+  /** Asks the kernel for core scheduling, which loads a native library. @default false */
+  readonly coreScheduling?: boolean
 }
 
 export interface OpenedKernel {
@@ -36,7 +39,10 @@ export function openKernel(settings: KernelSettings): OpenedKernel {
   const driver = settings.driver === 'auto' ? detectDriver(mounts, settings.cgroupRoot) : settings.driver
   const layout: GroupLayout = { root: settings.cgroupRoot, driver: driver ?? 'cgroupfs' }
   const offlineRoot = qosRoot(layout, 'BestEffort')
-  const capabilities = probeCapabilities(mounts, layout.driver, offlineRoot)
+  const capabilities = {
+    ...probeCapabilities(mounts, layout.driver, { group: offlineRoot, procPath: settings.procPath }),
+    ...(settings.coreScheduling === true ? { coreScheduling: probeCoreScheduling() } : {}),
+  }
   const kernel = new LinuxKernel({
     mounts,
     capabilities,

@@ -2,9 +2,9 @@
  * Which knobs can be used here, as data. A knob is usable when its file stands in the group that holds the offline pods and may be
  * opened for writing; nothing is written to find out.
  */
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { release } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Capabilities, Capability, CgroupDriver, GroupPath, KnobKind } from '../model/index.ts'
 import { errnoOf, KNOB_KINDS } from '../model/index.ts'
 import { DIALECTS, missingReason } from './dialect.ts'
@@ -12,10 +12,25 @@ import type { CgroupMounts } from './mounts.ts'
 
 /** First kernel with the file, to tell "too old" from "not configured". */
 const SINCE: Readonly<Partial<Record<KnobKind, string>>> = { idle: '5.15', burst: '5.14' }
+/** Whose kernels have a file that mainline has not. */
+const VENDOR: Readonly<Partial<Record<KnobKind, string>>> = {
+  bvt: 'Anolis and Alibaba',
+  qosLevel: 'openEuler',
+  offline: 'TencentOS',
+  btShares: 'TencentOS',
+}
+/** Kernel: switches of the whole feature. With the file there and the switch off, a write is refused or has no effect. */
+const SWITCHES: Readonly<Partial<Record<KnobKind, string>>> = { bvt: 'kernel/sched_group_identity_enabled' }
 
 /** Probes every knob in `group`, a group that is not the root of its hierarchy: the root lacks some files. */
-export function probeCapabilities(mounts: CgroupMounts, driver: CgroupDriver, group: GroupPath): Capabilities {
-  const knobs = Object.fromEntries(KNOB_KINDS.map((kind) => [kind, probeKnob(mounts, kind, group)]))
+export function probeCapabilities(
+  mounts: CgroupMounts,
+  driver: CgroupDriver,
+  { group, procPath }: { readonly group: GroupPath; readonly procPath: string },
+): Capabilities {
+  const knobs = Object.fromEntries(
+    KNOB_KINDS.map((kind) => [kind, switchedOff(kind, procPath) ?? probeKnob(mounts, kind, group)]),
+  )
   return {
     dialect: mounts.dialect,
     driver,
@@ -41,9 +56,25 @@ function probeKnob(mounts: CgroupMounts, kind: KnobKind, group: GroupPath): Capa
   }
 }
 
+function switchedOff(kind: KnobKind, procPath: string): Capability | undefined {
+  const name = SWITCHES[kind]
+  if (name === undefined) return undefined
+  try {
+    const isOff = readFileSync(join(procPath, 'sys', name), 'latin1').trim() === '0'
+    return isOff
+      ? { usable: false, reason: `${name.replaceAll('/', '.')} is 0: the kernel has it and it is switched off` }
+      : undefined
+  } catch {
+    // Kernels without the switch have the feature on whenever they have the file.
+    return undefined
+  }
+}
+
 function reasonFor(path: string, kind: KnobKind, errno: string | undefined): string {
   if (errno === 'EROFS') return `${path} is mounted read-only`
   if (errno === 'EACCES' || errno === 'EPERM') return `${path} may not be written by this user`
+  const vendor = VENDOR[kind]
+  if (vendor !== undefined) return `no ${basename(path)} here: kernels of ${vendor} have it`
   const since = SINCE[kind]
   return `${path} does not exist${since === undefined ? '' : ` (kernel ${since} or later, this is ${release()})`}`
 }

@@ -7,10 +7,12 @@
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { CpuSet } from '../cpu/index.ts'
 import type { GroupPath, KnobKind } from '../model/index.ts'
 import { AgentError, childGroup, errnoOf, groupDepth, KNOB_KINDS, messageOf, parentGroup } from '../model/index.ts'
 import { CONTROLLERS, DIALECTS } from './dialect.ts'
 import { detectMounts, type CgroupMounts } from './mounts.ts'
+import { readPossible } from './sysfs-topology.ts'
 
 /** A group may stay busy for a moment after its last process has ended. */
 const REMOVE_TRIES = 100
@@ -124,6 +126,17 @@ export class GroupSandbox {
       if (existsSync(path)) photo.set(path, readFileSync(path, 'latin1').trim())
     }
     return photo
+  }
+
+  /**
+   * Whether the text of a knob's file means what the photographed one did. Under v2 a set that was empty comes back as one of all possible
+   * CPUs while the group has processes: see inherited-sets.ts.
+   */
+  isRestored(path: string, photographed: string): boolean {
+    const now = readFileSync(path, 'latin1').trim()
+    if (now === photographed) return true
+    const isSet = this.mounts.dialect === 'v2' && path.endsWith('/cpuset.cpus')
+    return isSet && photographed === '' && CpuSet.parse(now).equals(readPossible('/sys'))
   }
 
   /** Removes a group and those below it, once their processes have ended. Throws when one stays busy for two seconds. */

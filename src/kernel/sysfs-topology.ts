@@ -28,6 +28,16 @@ export function readTopology(sysPath: string): CpuTopology {
   }
 }
 
+/** Every CPU that the kernel could ever bring online: what a set of cgroup v2 may name. Empty when the list can't be read. */
+export function readPossible(sysPath: string): CpuSet {
+  try {
+    return CpuSet.parse(text(join(sysPath, 'devices/system/cpu/possible')) ?? '')
+  } catch (thrown) {
+    if (thrown instanceof CpuListError) return CpuSet.EMPTY
+    throw thrown
+  }
+}
+
 function readCpu(folder: string, id: number): RawTopology['cpus'][number] {
   return {
     id,

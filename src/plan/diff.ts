@@ -2,6 +2,7 @@
  * Desired against actual becomes an ordered list of steps of which every prefix leaves the node in a state that the kernel accepts.
  *   quota     narrow children before parents, then widen parents before children: suppression comes first
  *   cpuset    widen parents before children, then narrow children before parents; a set that moves is widened to the union first
+ *   burst     lowered before the quotas, raised after them: it may never exceed the quota
  *   idle      cleared before a weight is written, set after
  * A knob that nobody wants any more and that still holds what the agent wrote goes back to its original, so `release` is this function
  * with nothing desired.
@@ -23,7 +24,7 @@ import type {
   Step,
   StepBecause,
 } from '../model/index.ts'
-import { groupDepth, identicalValue, isQuota, KNOB_KINDS, KnobTable, parentGroup, sameValue } from '../model/index.ts'
+import { groupDepth, identicalValue, isOneWay, isQuota, KNOB_KINDS, KnobTable, parentGroup, sameValue } from '../model/index.ts'
 import { clipToParents } from './clip.ts'
 import { compareWidth, inPeriodOf, isUnlimited, union } from './width.ts'
 
@@ -68,7 +69,9 @@ export function diff(input: PlanInput): Plan {
     else steps.push(...(kind === 'quota' ? quotaSteps(targets, input) : narrowFirst(plainSteps(kind, targets, input))))
   }
   const quotas = steps.filter((step) => step.kind === 'quota' && (input.settled !== false || step.phase === 'narrow'))
-  return [...quotas, ...identitySteps(targets, input), ...steps.filter((step) => step.kind !== 'quota')]
+  const lowered = steps.filter((step) => step.kind === 'burst' && step.phase === 'narrow')
+  const rest = steps.filter((step) => step.kind !== 'quota' && !lowered.includes(step))
+  return [...lowered, ...quotas, ...identitySteps(targets, input), ...rest]
 }
 
 function targetsOf(input: PlanInput): KnobTable<Target> {
@@ -84,6 +87,7 @@ function targetsOf(input: PlanInput): KnobTable<Target> {
     if (desired.get(group, kind) !== undefined || staysAsItIs(group, entry, input)) continue
     const reading = actual.get(group, kind)
     if (reading === undefined || !isOurs(reading.value, entry) || isReadingOfIdle(group, kind, journaled)) continue
+    if (isOneWay(kind, reading.value)) continue
     targets.set(group, kind, restoreTarget(kind, entry, input.online))
   }
   return targets

@@ -11,9 +11,13 @@ export function compareWidth(to: KnobSetting, from: KnobValue): number {
     case 'quota':
       return widthOfQuota(to.value) - widthOfQuota(from)
     case 'idle':
+    case 'offline':
     case 'freeze':
       return amount(from) - to.value
     case 'weight':
+    case 'bvt':
+    case 'qosLevel':
+    case 'btShares':
     case 'burst':
     case 'memoryMin':
     case 'memoryLow':

@@ -27,13 +27,19 @@ const IDLE_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 3, v2: 0 }
 const DEFAULT_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 1024, v2: 100 }
 const MEMORY_KINDS: readonly KnobKind[] = ['memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax']
 const PAGE_BYTES = 4096
+/** Kernel: PAGE_COUNTER_MAX pages, to the precision of a number here; what is more is no limit. */
+const MEMORY_NO_LIMIT_BYTES = 2 ** 63
 const V1_LACKS: readonly KnobKind[] = ['memoryMin', 'memoryLow', 'memoryHigh']
+/** What mainline kernels lack. */
+const VENDOR_KINDS: readonly KnobKind[] = ['bvt', 'qosLevel', 'offline', 'btShares']
 
 export interface ModelKernelOptions {
   readonly dialect: Dialect
   readonly topology: CpuTopology
   /** Knobs that this kernel does not have, on top of what the dialect lacks. */
   readonly missing?: readonly KnobKind[]
+  /** Knobs of vendors' kernels that this one has. */
+  readonly vendor?: readonly KnobKind[]
 }
 
 export class ModelKernel implements KernelPort {
@@ -53,10 +59,10 @@ export class ModelKernel implements KernelPort {
   #nextId = 1
 
   constructor(options: ModelKernelOptions) {
-    const { dialect, missing = [] } = options
+    const { dialect, missing = [], vendor = [] } = options
     this.#topology = options.topology
     this.#possible = options.topology.online
-    const lacks = dialect === 'v1' ? [...V1_LACKS, ...missing] : missing
+    const lacks = [...(dialect === 'v1' ? V1_LACKS : []), ...VENDOR_KINDS.filter((kind) => !vendor.includes(kind)), ...missing]
     const knobs = Object.fromEntries(
       KNOB_KINDS.map((kind): [KnobKind, Capability] => [
         kind,
@@ -88,6 +94,10 @@ export class ModelKernel implements KernelPort {
         burst: 0,
         weight: DEFAULT_WEIGHT[dialect],
         idle: 0,
+        bvt: 0,
+        qosLevel: 0,
+        offline: 0,
+        btShares: 1024,
         memoryMax: null,
         memoryHigh: null,
         memoryLow: 0,
@@ -202,8 +212,10 @@ export class ModelKernel implements KernelPort {
    * v1 the group's own period stays and the quota is scaled to it, as LinuxKernel does: the period is a file of its own.
    */
   #asWritten(group: ModelGroup, setting: KnobSetting): KnobSetting {
-    if (MEMORY_KINDS.includes(setting.kind) && typeof setting.value === 'number')
-      return { kind: setting.kind, value: setting.value - (setting.value % PAGE_BYTES) } as KnobSetting
+    if (MEMORY_KINDS.includes(setting.kind) && typeof setting.value === 'number') {
+      const inPages = setting.value - (setting.value % PAGE_BYTES)
+      return { kind: setting.kind, value: inPages < MEMORY_NO_LIMIT_BYTES ? inPages : null } as KnobSetting
+    }
     if (this.capabilities.dialect === 'v2') return setting
     if (setting.kind === 'weight' && group.knobs.idle !== 1) {
       const [least, most] = WEIGHT_RANGE.v1

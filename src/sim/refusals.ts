@@ -44,9 +44,19 @@ export function refusalOf(ground: Ground, group: ModelGroup, setting: KnobSettin
       return setting.value > (group.knobs.quota.quotaUs ?? Infinity) ? 'EINVAL' : undefined
     case 'weight':
       return refuseWeight(ground, group, setting.value)
+    case 'bvt':
+      return Math.abs(setting.value) <= 2 ? undefined : 'EINVAL'
+    case 'qosLevel':
+      // Kernel: openEuler takes a group offline and not back.
+      return setting.value === -1 || (setting.value === 0 && group.knobs.qosLevel === 0) ? undefined : 'EINVAL'
+    case 'btShares':
+      return undefined
     case 'idle':
+    case 'offline':
+      return isFlag(setting.value) ? undefined : 'EINVAL'
     case 'freeze':
-      return setting.value === 0 || setting.value === 1 ? undefined : 'EINVAL'
+      if (isFlag(setting.value)) return undefined
+      return ground.capabilities.dialect === 'v1' ? 'EINVAL' : 'ERANGE'
     case 'memoryMax':
       // v2 takes any limit, and kills (overLimit) where v1 gives up.
       return ground.capabilities.dialect === 'v1' && overLimit(group, setting.value) ? 'EBUSY' : undefined
@@ -56,6 +66,8 @@ export function refusalOf(ground: Ground, group: ModelGroup, setting: KnobSettin
       return undefined
   }
 }
+
+const isFlag = (value: number): boolean => value === 0 || value === 1
 
 /** Whether a limit is below what the group can't give back. */
 export function overLimit(group: ModelGroup, limitBytes: number | null): boolean {
@@ -80,7 +92,7 @@ function refuseCpuset({ capabilities, groups, online, possible }: Ground, group:
 
 function refuseQuota({ capabilities, groups }: Ground, group: ModelGroup, wanted: Quota): string | undefined {
   const { quotaUs, periodUs } = wanted
-  if (quotaUs !== null && (quotaUs < MIN_QUOTA_US || periodUs < 1000 || periodUs > 1_000_000)) return 'EINVAL'
+  if ((quotaUs ?? Infinity) < MIN_QUOTA_US || periodUs < 1000 || periodUs > 1_000_000) return 'EINVAL'
   if ((quotaUs ?? Infinity) < group.knobs.burst) return 'EINVAL'
   if (!capabilities.nestedQuota || quotaUs === null) return undefined
   const milli = quotaMilliCpu(wanted)
@@ -99,8 +111,8 @@ function inheritedMilli(groups: Groups, path: GroupPath): number {
 }
 
 function refuseWeight({ capabilities }: Ground, group: ModelGroup, wanted: number): string | undefined {
-  if (group.knobs.idle === 1) return 'EINVAL'
-  // v1 bends a weight into the range.
+  // v1 bends a weight into the range; v2 looks at the range first (cpu_weight_write_u64).
   const [least, most] = WEIGHT_RANGE[capabilities.dialect]
-  return capabilities.dialect === 'v2' && (wanted < least || wanted > most) ? 'ERANGE' : undefined
+  if (capabilities.dialect === 'v2' && (wanted < least || wanted > most)) return 'ERANGE'
+  return group.knobs.idle === 1 ? 'EINVAL' : undefined
 }

@@ -46,6 +46,14 @@ export class SimNode implements PodSource {
     this.#changed()
   }
 
+  /** A pod that was resized in place: its groups stay as they are. */
+  resizePod(spec: PodSpec): void {
+    const pod = this.#pods.get(spec.uid)
+    if (pod === undefined) return
+    this.#pods.set(spec.uid, { ...pod, spec })
+    this.#changed()
+  }
+
   removePod(uid: string): void {
     const pod = this.#pods.get(uid)
     if (pod === undefined) return

@@ -3,23 +3,13 @@
  * the outcome that the model kernel gives for it. The model is what plan/ is tested against, so where the two differ the model lies.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, type TestContext } from 'vitest'
-import { CpuSet } from '../../src/cpu/index.ts'
 import type { OpenedKernel } from '../../src/kernel/index.ts'
-import {
-  identicalValue,
-  KNOB_KINDS,
-  micros,
-  parentGroup,
-  type GroupPath,
-  type KnobKind,
-  type KnobSetting,
-  type KnobValue,
-  type Quota,
-} from '../../src/model/index.ts'
-import { ModelKernel } from '../../src/sim/index.ts'
+import { identicalValue, KNOB_KINDS, type GroupPath, type KnobSetting } from '../../src/model/index.ts'
+import { A, B, C, D, E, TOP } from '../support/places.ts'
 import { RealGroups, whyNotHere } from '../support/real-node.ts'
+import { cpus, knob, MIB, PAIRS, quota, quotaUs } from '../support/settings.ts'
+import { compareAtRandom, Twins } from '../support/twins.ts'
 
 let groups: RealGroups | undefined
 let opened: OpenedKernel | undefined
@@ -44,51 +34,6 @@ function bed(context: TestContext, dialect?: 'v1' | 'v2'): Bed {
   const reason = whyNotHere(dialect)
   if (reason !== undefined || groups === undefined || opened === undefined) return context.skip(reason ?? 'no sandbox')
   return { groups, kernel: opened.kernel }
-}
-
-const quota = (quotaUs: number | null, periodUs = 100_000): Quota => ({
-  quotaUs: quotaUs === null ? null : micros(quotaUs),
-  periodUs: micros(periodUs),
-})
-
-const MIB = 2 ** 20
-
-/** Two values of each knob that differ from each other. */
-const PAIRS: { readonly [Kind in KnobKind]: readonly KnobSetting[] } = {
-  cpuset: [
-    { kind: 'cpuset', value: CpuSet.parse('0') },
-    { kind: 'cpuset', value: CpuSet.parse('1') },
-  ],
-  quota: [
-    { kind: 'quota', value: quota(50_000) },
-    { kind: 'quota', value: quota(null) },
-  ],
-  burst: [
-    { kind: 'burst', value: 5000 },
-    { kind: 'burst', value: 0 },
-  ],
-  weight: [
-    { kind: 'weight', value: 512 },
-    { kind: 'weight', value: 2 },
-  ],
-  idle: [
-    { kind: 'idle', value: 1 },
-    { kind: 'idle', value: 0 },
-  ],
-  memoryMax: [
-    { kind: 'memoryMax', value: 64 * MIB },
-    { kind: 'memoryMax', value: null },
-  ],
-  memoryHigh: [
-    { kind: 'memoryHigh', value: 64 * MIB },
-    { kind: 'memoryHigh', value: null },
-  ],
-  memoryLow: [{ kind: 'memoryLow', value: MIB }],
-  memoryMin: [{ kind: 'memoryMin', value: MIB }],
-  freeze: [
-    { kind: 'freeze', value: 1 },
-    { kind: 'freeze', value: 0 },
-  ],
 }
 
 describe('reading and writing', () => {
@@ -205,72 +150,10 @@ describe('groups that go', () => {
   })
 })
 
-/** A tree on the real kernel and the same tree in the model. */
-class Twins {
-  readonly #bed: Bed
-  readonly model: ModelKernel
-  readonly names: readonly GroupPath[]
-  readonly trace: string[] = []
-
-  constructor(bed: Bed, run: string) {
-    this.#bed = bed
-    const { groups, kernel } = bed
-    this.model = new ModelKernel({ dialect: 'v1', topology: kernel.readTopology() })
-    groups.make(run)
-    this.names = [[], ['a'], ['a', 'b'], ['a', 'b', 'c'], ['a', 'd'], ['e']].map((path) => groups.make(run, ...path))
-    for (const group of [parentGroup(groups.make(run)), ...this.names]) this.model.makeGroup(group)
-  }
-
-  /** Puts a process into one of the groups, in both. */
-  populate(index: number): number {
-    const group = this.names[index] ?? ''
-    const found = this.model.groups.get(group)
-    if (found !== undefined) found.populated = true
-    return this.#bed.groups.park(group)
-  }
-
-  async remove(index: number): Promise<void> {
-    const group = this.names[index] ?? ''
-    this.model.removeGroup(group)
-    await this.#bed.groups.sandbox.remove(group)
-  }
-
-  /** Does one write on both, and compares the answers and everything that can be read. */
-  write(index: number, setting: KnobSetting): string {
-    const group = this.names[index] ?? ''
-    const real = this.#bed.kernel.writeKnob(group, setting)
-    const modelled = this.model.writeKnob(group, setting)
-    const { kind, value } = setting
-    this.trace.push(`${group} ${kind} ${value instanceof CpuSet ? `{${String(value)}}` : JSON.stringify(value)} → ${real.is}`)
-    expect(modelled, this.trace.join('\n')).toEqual(real)
-    for (const name of this.names) {
-      for (const other of COMPARED) {
-        const [inReal, inModel] = [this.#bed.kernel.readKnob(name, other), this.model.readKnob(name, other)]
-        if (!identicalValue(inReal, inModel))
-          expect.fail(
-            `${name} ${other}: the kernel reads ${show(inReal)}, the model ${show(inModel)}, after\n${this.trace.join('\n')}`,
-          )
-      }
-    }
-    return real.is
-  }
-}
-
-/** Under v1 freezer.state of a child tells of its parents too, and no rule freezes yet. */
-const COMPARED: readonly KnobKind[] = ['quota', 'burst', 'idle', 'weight', 'memoryMax', 'cpuset']
-
-function show(value: KnobValue | undefined): string {
-  return value instanceof CpuSet ? `{${String(value)}}` : (JSON.stringify(value) ?? 'nothing')
-}
-
-const cpus = (text: string): KnobSetting => ({ kind: 'cpuset', value: CpuSet.parse(text) })
-const quotaUs = (us: number | null, periodUs = 100_000): KnobSetting => ({ kind: 'quota', value: quota(us, periodUs) })
-const knob = (kind: 'burst' | 'weight' | 'idle' | 'memoryMax', value: number): KnobSetting => ({ kind, value })
-
 describe('the model kernel answers as the real one', () => {
   it('for every refusal that is known', async (context) => {
-    const twins = new Twins(bed(context, 'v1'), 'known')
-    const [TOP, A, B, C, D, E] = [0, 1, 2, 3, 4, 5] as const
+    const { groups, kernel } = bed(context, 'v1')
+    const twins = new Twins(groups, kernel, 'known')
     const pid = twins.populate(C)
     const expected: readonly (readonly [number, KnobSetting, string])[] = [
       // Quota: a child's share within its parent's; the least is 1000 µs, and the port never writes less.
@@ -327,36 +210,14 @@ describe('the model kernel answers as the real one', () => {
       [A, { kind: 'memoryMax', value: null }, 'applied'],
     ]
     for (const [index, setting, outcome] of expected) expect([setting, twins.write(index, setting)]).toEqual([setting, outcome])
-    await bed(context).groups.end(pid)
+    await groups.end(pid)
     await twins.remove(C)
     expect(twins.write(C, knob('weight', 5))).toBe('vanished')
     expect(twins.write(B, cpus('1'))).toBe('applied')
   })
 
   it('for three hundred random writes', (context) => {
-    const here = bed(context, 'v1')
-    let runs = 0
-    const anyQuota = fc.tuple(
-      fc.constantFrom(null, 1, 999, 1000, 5000, 33_333, 50_000, 100_000, 200_000),
-      fc.constantFrom(100_000, 100_000, 50_000, 1_000_000),
-    )
-    const setting = fc.oneof<fc.Arbitrary<KnobSetting>[]>(
-      fc.constantFrom('', '0', '1', '0-1', '1,3', '8000').map(cpus),
-      anyQuota.map(([us, periodUs]) => quotaUs(us, periodUs)),
-      fc.constantFrom(0, 1000, 20_000, 50_000, 150_000).map((value) => knob('burst', value)),
-      fc.constantFrom(0, 1, 2, 3, 700, 1024, 262_144, 262_145, 10 ** 9).map((value) => knob('weight', value)),
-      fc.constantFrom(0, 1, 2, -1).map((value) => knob('idle', value)),
-      fc.constantFrom(64 * MIB, 100_000_001, 2 ** 45, 2 ** 62).map((value) => knob('memoryMax', value)),
-    )
-    const write = fc.record({ index: fc.nat(5), setting })
-    fc.assert(
-      fc.property(fc.array(write, { minLength: 30, maxLength: 30 }), fc.nat(5), (writes, populated) => {
-        runs += 1
-        const twins = new Twins(here, `run-${runs}`)
-        twins.populate(populated)
-        for (const { index, setting } of writes) twins.write(index, setting)
-      }),
-      { numRuns: 12, endOnFailure: true },
-    )
+    const { groups, kernel } = bed(context)
+    compareAtRandom(groups, kernel, 12)
   })
 })

@@ -11,10 +11,10 @@ import type { RestoreJournal } from '../../src/actuate/index.ts'
 import type { Agent } from '../../src/agent.ts'
 import { composeAgent, openNode, openWriting, realNow } from '../../src/compose.ts'
 import { type Config, loadConfig } from '../../src/config/index.ts'
-import { GroupSandbox, openKernel, removeStaleSandboxes, type OpenedKernel } from '../../src/kernel/index.ts'
+import { GroupSandbox, KubeletGroups, openKernel, removeStaleSandboxes, type OpenedKernel } from '../../src/kernel/index.ts'
 import { detectMounts } from '../../src/kernel/mounts.ts'
 import type { Dialect, GroupLayout, GroupPath, KubeletQos, OfflineResource, TickRecord } from '../../src/model/index.ts'
-import { childGroup, messageOf, podGroup, podsRoot, qosRoot, type PodSource } from '../../src/model/index.ts'
+import { childGroup, messageOf, podGroup, qosRoot, type PodSource } from '../../src/model/index.ts'
 
 const CGROUP_PATH = '/sys/fs/cgroup'
 const PREFIX = 'kube-agent-test'
@@ -55,8 +55,11 @@ export class RealGroups {
   make(...names: readonly string[]): GroupPath {
     let group = this.root
     for (const name of names) {
-      group = childGroup(group, name)
-      if (!existsSync(this.fileOf(group, 'cpu', ''))) this.sandbox.make(group)
+      const parent = group
+      group = childGroup(parent, name)
+      if (existsSync(this.fileOf(group, 'cpu', ''))) continue
+      this.sandbox.delegate(parent)
+      this.sandbox.make(group)
     }
     return group
   }
@@ -74,6 +77,11 @@ export class RealGroups {
   /** A process that uses all the CPU it gets. */
   burn(group: GroupPath): number {
     return this.#spawn(group, 'while :; do :; done')
+  }
+
+  /** A process that runs JavaScript, in `group`. */
+  node(group: GroupPath, script: string): number {
+    return this.#spawn(group, `exec '${process.execPath}' -e '${script}'`)
   }
 
   #spawn(group: GroupPath, script: string): number {
@@ -133,6 +141,7 @@ export interface RunningAgent {
 export class RealNode {
   readonly groups: RealGroups
   readonly layout: GroupLayout
+  readonly #kubelet: KubeletGroups
   readonly config: Config
   readonly #directory: string
   readonly #photographed = new Set<GroupPath>()
@@ -145,13 +154,11 @@ export class RealNode {
 
   private constructor(groups: RealGroups, settings: Readonly<Record<string, unknown>>) {
     this.groups = groups
-    this.layout = { root: groups.root, driver: 'cgroupfs' }
+    this.#kubelet = new KubeletGroups(groups.sandbox)
+    this.layout = this.#kubelet.layout
     this.#directory = mkdtempSync(join(tmpdir(), `${PREFIX}-`))
     mkdirSync(join(this.#directory, 'pods'))
-    groups.make('kubepods', 'burstable')
-    groups.make('kubepods', 'besteffort')
-    groups.sandbox.write(this.offlineRoot, 'weight', '2')
-    for (const root of [podsRoot(this.layout), qosRoot(this.layout, 'Burstable'), this.offlineRoot]) this.#photographed.add(root)
+    for (const root of this.#kubelet.roots) this.#photographed.add(root)
     const overrides = Object.entries({
       'node.cgroupRoot': groups.root,
       'node.cgroupDriver': 'cgroupfs',
@@ -178,11 +185,8 @@ export class RealNode {
 
   /** Makes the pod's groups and its manifest. Returns the pod's container group. */
   startPod(pod: RealPod): GroupPath {
-    const group = this.groupOf(pod)
-    this.groups.sandbox.make(group)
-    if (pod.qos === 'BestEffort') this.groups.sandbox.write(group, 'weight', '2')
+    const { group } = this.#kubelet.startPod({ uid: pod.uid, kubeletQos: pod.qos, containers: [{ name: 'main' }] })
     const container = childGroup(group, 'main')
-    this.groups.sandbox.make(container)
     this.#processes.set(pod.uid, [this.groups.park(container)])
     this.#photographed.add(group)
     this.#photographed.add(container)
@@ -246,7 +250,7 @@ export class RealNode {
     }
     const last = records.at(-1)
     throw new Error(
-      `not reached: ${JSON.stringify({ suppression: last?.decision.suppression, abstentions: last?.decision.abstentions, failed: last?.results.filter(({ outcome }) => outcome.is !== 'applied'), failures: failures.map(messageOf) })}`,
+      `not reached: ${JSON.stringify({ suppression: last?.decision.suppression, abstentions: last?.decision.abstentions, failed: last?.results.filter(({ outcome }) => outcome.is !== 'applied'), failures: failures.slice(-3).map(messageOf) })}`,
     )
   }
 

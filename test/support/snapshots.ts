@@ -44,6 +44,7 @@ export interface PodLiteral {
   /** Units of extended resources: `{ 'be-cpu': 10 }`. */
   readonly asks?: Readonly<Partial<Record<OfflineResource, number>>>
   readonly requestsMilli?: number
+  readonly priorityClassName?: string
   readonly phase?: PodSpec['phase']
   readonly containers?: readonly string[]
   /** One container of each kind, `c0`, `c1`, …, each of which asks for everything; in place of `containers`. */
@@ -64,6 +65,7 @@ export function specOf(pod: PodLiteral): PodSpec {
     namespace: pod.namespace ?? 'default',
     name: pod.uid,
     labels: pod.labels ?? {},
+    ...(pod.priorityClassName === undefined ? {} : { priorityClassName: pod.priorityClassName }),
     kubeletQos: pod.qos ?? 'BestEffort',
     requests: { cpuMilli: milliCpu(pod.requestsMilli ?? 0), memoryBytes: bytes(0) },
     extended,
@@ -103,6 +105,8 @@ export interface SnapshotLiteral {
   readonly topology?: CpuTopology
   /** Knobs that this kernel does not have. */
   readonly missing?: readonly KnobKind[]
+  /** Knobs of vendors' kernels that this one has. */
+  readonly vendor?: readonly KnobKind[]
   /** CPU use of the whole node; null for a sensor that has not answered yet. */
   readonly nodeMilli?: number | null
   /** CPU use of the offline root. */
@@ -121,9 +125,13 @@ export const GIB = 2 ** 30
 const kernels = new Map<string, Capabilities>()
 
 /** What a kernel of the dialect can do. */
-export function capabilitiesOf(dialect: Dialect, missing: readonly KnobKind[] = []): Capabilities {
-  const key = `${dialect} ${missing.join()}`
-  const known = kernels.get(key) ?? new ModelKernel({ dialect, topology: topologyOf('desktop'), missing }).capabilities
+export function capabilitiesOf(
+  dialect: Dialect,
+  missing: readonly KnobKind[] = [],
+  vendor: readonly KnobKind[] = [],
+): Capabilities {
+  const key = `${dialect} ${missing.join()} ${vendor.join()}`
+  const known = kernels.get(key) ?? new ModelKernel({ dialect, topology: topologyOf('desktop'), missing, vendor }).capabilities
   kernels.set(key, known)
   return known
 }
@@ -148,7 +156,7 @@ export function snapshotOf(literal: SnapshotLiteral = {}): NodeSnapshot {
     pace: literal.pace ?? 'calm',
     layout: LAYOUT,
     topology: literal.topology ?? topologyOf('desktop'),
-    capabilities: capabilitiesOf(literal.dialect ?? 'v2', literal.missing),
+    capabilities: capabilitiesOf(literal.dialect ?? 'v2', literal.missing, literal.vendor),
     node: {
       ...(nodeMilli === null ? {} : { cpu: cpu(nodeMilli) }),
       ...(memory === null ? {} : { memory: reading(memory, '/proc/meminfo') }),

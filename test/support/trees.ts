@@ -108,7 +108,11 @@ export interface Tree {
 
 /** The tree on a kernel of its own. Equal input gives equal trees. */
 export function treeOf(raw: RawTree): Tree {
-  const kernel = new ModelKernel({ dialect: raw.dialect, topology: topologyOf(raw.topology) })
+  const kernel = new ModelKernel({
+    dialect: raw.dialect,
+    topology: topologyOf(raw.topology),
+    vendor: ['bvt', 'offline', 'btShares'],
+  })
   const roots = [podsRoot(LAYOUT), qosRoot(LAYOUT, 'Burstable'), qosRoot(LAYOUT, 'BestEffort')]
   for (const [index, group] of roots.entries()) addGroup(kernel, group, raw.roots[index])
   const pods = raw.pods.map((pod, index) => {
@@ -182,7 +186,7 @@ export function textOf(kernel: ModelKernel): Record<string, string> {
 /** One wish: a group by its number (modulo how many there are) and raw numbers for one knob. */
 export interface RawWish {
   readonly group: number
-  readonly kind: 'quota' | 'cpuset' | 'weight' | 'idle' | 'memoryMax'
+  readonly kind: 'quota' | 'cpuset' | 'weight' | 'idle' | 'memoryMax' | 'bvt' | 'offline' | 'btShares'
   readonly mask: number
   readonly amount: number
   readonly periodUs: number
@@ -190,7 +194,7 @@ export interface RawWish {
 
 export const rawWish: fc.Arbitrary<RawWish> = fc.record({
   group: fc.nat(30),
-  kind: fc.constantFrom('quota', 'quota', 'cpuset', 'cpuset', 'weight', 'idle', 'memoryMax'),
+  kind: fc.constantFrom('quota', 'quota', 'cpuset', 'cpuset', 'weight', 'idle', 'memoryMax', 'bvt', 'offline', 'btShares'),
   mask,
   amount: quotaMilli,
   periodUs,
@@ -211,6 +215,12 @@ export function settingOf(raw: RawWish, kernel: ModelKernel): KnobSetting {
       return { kind: 'weight', value: Math.min(10_000, Math.max(2, raw.amount)) }
     case 'idle':
       return { kind: 'idle', value: raw.mask % 4 === 0 ? 0 : 1 }
+    case 'bvt':
+      return { kind: 'bvt', value: (raw.mask % 4) - 1 }
+    case 'offline':
+      return { kind: 'offline', value: raw.mask % 2 }
+    case 'btShares':
+      return { kind: 'btShares', value: Math.max(2, raw.amount) }
     case 'memoryMax':
       return { kind: 'memoryMax', value: (1 + raw.amount) * 2 ** 20 }
   }

@@ -15,7 +15,7 @@ const group = '/pods/pod1'
 const mounts = detectMounts(join(root, 'cgroup'))
 const kernel = new LinuxKernel({
   mounts,
-  capabilities: probeCapabilities(mounts, 'cgroupfs', group),
+  capabilities: probeCapabilities(mounts, 'cgroupfs', { group, procPath: '/proc' }),
   paths: { proc: join(root, 'proc'), sys: join(root, 'sys') },
   maxHeldFiles,
 })

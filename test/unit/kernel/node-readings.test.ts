@@ -121,7 +121,7 @@ describe('held descriptors', () => {
     const root = planted({ cgroup: v1Tree('/pods/pod1'), proc: PROC, sys: sysfsOf(TOPOLOGIES.twoCpuVm) })
     const cgroup = join(root, 'cgroup')
     const mounts = detectMounts(cgroup)
-    const capabilities = probeCapabilities(mounts, 'cgroupfs', '/pods/pod1')
+    const capabilities = probeCapabilities(mounts, 'cgroupfs', { group: '/pods/pod1', procPath: '/proc' })
     const paths = { proc: join(root, 'proc'), sys: join(root, 'sys') }
     return { kernel: new LinuxKernel({ mounts, capabilities, paths, maxHeldFiles }), cgroup, group: '/pods/pod1' }
   }

@@ -2,6 +2,7 @@
  * Finding the cgroup tree, the driver and the kubelet's groups, on trees planted on disk in every layout that is met in the wild, and the
  * one clear error for each thing that is missing. Nothing may have been written by then.
  */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { CpuSet } from '../../../src/cpu/index.ts'
@@ -208,6 +209,58 @@ describe('the probe', () => {
     })
     expect(burst).toMatchObject({ usable: false, reason: expect.stringContaining('5.14') as string })
     expect(weight).toEqual({ usable: true, file: 'cpu.shares' })
+  })
+
+  it('says whose kernels have a file that is not here', () => {
+    for (const tree of [v1Tree('/kubepods/besteffort'), v2Tree('/kubepods/besteffort')]) {
+      const { bvt, qosLevel, offline, btShares } = knobs(tree)
+      expect([bvt, qosLevel, offline, btShares]).toEqual([
+        { usable: false, reason: 'no cpu.bvt_warp_ns here: kernels of Anolis and Alibaba have it' },
+        { usable: false, reason: 'no cpu.qos_level here: kernels of openEuler have it' },
+        { usable: false, reason: 'no cpu.offline here: kernels of TencentOS have it' },
+        { usable: false, reason: 'no cpu.bt_shares here: kernels of TencentOS have it' },
+      ])
+    }
+  })
+
+  it("finds and writes what vendors' kernels have, under both versions", () => {
+    const vendor = { 'cpu.bvt_warp_ns': '0\n', 'cpu.qos_level': '0\n', 'cpu.offline': '0\n', 'cpu.bt_shares': '100\n' }
+    const group = '/kubepods/besteffort'
+    const v1 = { ...V1_GROUP, cpu: { ...V1_GROUP.cpu, ...vendor } }
+    for (const [tree, folder] of [
+      [v1Tree(group, v1), 'cpu/kubepods/besteffort'],
+      [v2Tree(group, { ...V2_GROUP, ...vendor }), 'kubepods/besteffort'],
+    ] as const) {
+      const root = planted({ cgroup: tree, proc: PROC, sys: sysfsOf(TOPOLOGIES.twoCpuVm) })
+      const settings = { cgroupPath: join(root, 'cgroup'), procPath: join(root, 'proc'), sysPath: join(root, 'sys') }
+      const { kernel } = openKernel({ ...settings, cgroupRoot: '/', driver: 'auto' })
+      for (const [kind, value, name] of [
+        ['bvt', -1, 'cpu.bvt_warp_ns'],
+        ['qosLevel', -1, 'cpu.qos_level'],
+        ['offline', 1, 'cpu.offline'],
+        ['btShares', 512, 'cpu.bt_shares'],
+      ] as const) {
+        expect(kernel.capabilities.knobs[kind]).toEqual({ usable: true, file: name })
+        expect(kernel.writeKnob(group, { kind, value })).toEqual({ is: 'applied' })
+        expect(kernel.readKnob(group, kind)).toBe(value)
+        expect(readFileSync(join(root, 'cgroup', folder, name), 'latin1')).toMatch(new RegExp(`^${value}`))
+      }
+    }
+  })
+
+  it('heeds the switch of group identity: with it off a write has no effect', () => {
+    const cpu = { ...V1_GROUP.cpu, 'cpu.bvt_warp_ns': '0\n' }
+    const proc = { ...PROC, sys: { kernel: { sched_group_identity_enabled: '0\n' } } }
+    const root = planted({
+      cgroup: v1Tree('/kubepods/besteffort', { ...V1_GROUP, cpu }),
+      proc,
+      sys: sysfsOf(TOPOLOGIES.twoCpuVm),
+    })
+    const settings = { cgroupPath: join(root, 'cgroup'), procPath: join(root, 'proc'), sysPath: join(root, 'sys') }
+    expect(openKernel({ ...settings, cgroupRoot: '/', driver: 'auto' }).kernel.capabilities.knobs.bvt).toEqual({
+      usable: false,
+      reason: 'kernel.sched_group_identity_enabled is 0: the kernel has it and it is switched off',
+    })
   })
 
   it('says which controller is not mounted', () => {

@@ -174,3 +174,80 @@ describe.each(['v1', 'v2'] as const)('diff under %s', (dialect) => {
     })
   })
 })
+
+describe.each(['v1', 'v2'] as const)('diff of burst under %s', (dialect) => {
+  const burst = (us: number): KnobSetting => ({ kind: 'burst', value: us })
+
+  it('raises it after the quota and lowers it before: it may never exceed the quota', () => {
+    bed(dialect, ({ kernel, reach }) => {
+      kernel.writeKnob(POD, quota(200))
+      kernel.writeKnob(POD, burst(20_000))
+      const before = textOf(kernel)
+      expect(reach(wish(POD, quota(500)), wish(POD, burst(50_000)))).toEqual([
+        '/poda quota 500m (50000/100000 us)',
+        '/poda burst 50000 us',
+      ])
+      expect(reach(wish(POD, quota(100)), wish(POD, burst(5000)))).toEqual([
+        '/poda burst 5000 us',
+        '/poda quota 100m (10000/100000 us)',
+      ])
+      expect(reach()).toEqual(['/poda quota 200m (20000/100000 us)', '/poda burst 20000 us'])
+      expect(textOf(kernel)).toEqual(before)
+    })
+  })
+})
+
+describe('a knob without return', () => {
+  const level: Claim = wish(POD, { kind: 'qosLevel', value: -1 })
+
+  function oneWayBed(body: (node: JournaledNode, kernel: ModelKernel) => void): void {
+    withDirectory((directory) => {
+      const kernel = new ModelKernel({ dialect: 'v2', topology: topologyOf('desktop'), vendor: ['qosLevel'] })
+      for (const group of ['/kubepods', ROOT, POD]) kernel.makeGroup(group)
+      body(new JournaledNode(kernel, { directory }), kernel)
+    })
+  }
+
+  it('is set once and not tried in vain on every tick after', () => {
+    oneWayBed((node, kernel) => {
+      expect(node.reach(merge([level])).map(({ outcome }) => outcome.is)).toEqual(['applied'])
+      expect(kernel.readKnob(POD, 'qosLevel')).toBe(-1)
+      expect([node.plan(merge([level])), node.plan(NOTHING)]).toEqual([[], []])
+    })
+  })
+
+  it('is told of at the release as what it is: neither restored, nor failed, nor written by somebody else', () => {
+    oneWayBed((node) => {
+      node.reach(merge([level, wish(POD, { kind: 'weight', value: 5 })]))
+      expect(node.release()).toMatchObject({
+        restored: 1,
+        foreign: [],
+        failed: [],
+        oneWay: [{ group: POD, kind: 'qosLevel', value: -1 }],
+      })
+    })
+  })
+
+  it('ends with its group', () => {
+    oneWayBed((node, kernel) => {
+      node.reach(merge([level]))
+      kernel.removeGroup(POD)
+      expect(node.release()).toMatchObject({ vanished: 1, oneWay: [], foreign: [] })
+    })
+  })
+})
+
+describe('idle on the root of all offline pods', () => {
+  it.each(['v1', 'v2'] as const)('goes back together with the weight that the kubelet gave it, under %s', (dialect) => {
+    bed(dialect, ({ kernel, node, reach }) => {
+      kernel.writeKnob(ROOT, { kind: 'weight', value: dialect === 'v1' ? 2 : 1 })
+      const before = textOf(kernel)
+      reach(wish(ROOT, { kind: 'idle', value: 1 }), wish(POD, { kind: 'weight', value: 77 }))
+      expect(kernel.readKnob(ROOT, 'idle')).toBe(1)
+      // What the kubelet tries every minute meanwhile.
+      expect(kernel.writeKnob(ROOT, { kind: 'weight', value: 2 })).toMatchObject({ is: 'refused' })
+      expect(node.release()).toMatchObject({ foreign: [], failed: [] })
+      expect(textOf(kernel)).toEqual(before)
+    })
+  })
+})

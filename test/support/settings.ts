@@ -1,0 +1,62 @@
+/** Settings of knobs for tests: short ways to write them, pairs that differ, and random ones at the kernel's limits. */
+import * as fc from 'fast-check'
+import { CpuSet } from '../../src/cpu/index.ts'
+import { type Dialect, type KnobKind, type KnobSetting, micros, type Quota } from '../../src/model/index.ts'
+
+export const MIB = 2 ** 20
+
+export const quota = (quotaUs: number | null, periodUs = 100_000): Quota => ({
+  quotaUs: quotaUs === null ? null : micros(quotaUs),
+  periodUs: micros(periodUs),
+})
+
+export const cpus = (text: string): KnobSetting => ({ kind: 'cpuset', value: CpuSet.parse(text) })
+export const quotaUs = (us: number | null, periodUs?: number): KnobSetting => ({ kind: 'quota', value: quota(us, periodUs) })
+export const knob = (kind: Exclude<KnobKind, 'cpuset' | 'quota'>, value: number): KnobSetting => ({ kind, value })
+
+/** Two values of each knob that differ from each other. */
+export const PAIRS: { readonly [Kind in KnobKind]: readonly KnobSetting[] } = {
+  cpuset: [cpus('0'), cpus('1')],
+  quota: [quotaUs(50_000), quotaUs(null)],
+  burst: [knob('burst', 5000), knob('burst', 0)],
+  weight: [knob('weight', 512), knob('weight', 2)],
+  idle: [knob('idle', 1), knob('idle', 0)],
+  bvt: [knob('bvt', -1), knob('bvt', 2)],
+  qosLevel: [knob('qosLevel', -1)],
+  offline: [knob('offline', 1), knob('offline', 0)],
+  btShares: [knob('btShares', 512), knob('btShares', 2)],
+  memoryMax: [knob('memoryMax', 64 * MIB), { kind: 'memoryMax', value: null }],
+  memoryHigh: [knob('memoryHigh', 64 * MIB), { kind: 'memoryHigh', value: null }],
+  memoryLow: [knob('memoryLow', MIB)],
+  memoryMin: [knob('memoryMin', MIB)],
+  freeze: [knob('freeze', 1), knob('freeze', 0)],
+}
+
+/** Settings that are legal, at a limit and beyond it, for one dialect. */
+export function anySetting(dialect: Dialect): fc.Arbitrary<KnobSetting> {
+  const anyQuota = fc.tuple(
+    fc.constantFrom(null, 1, 999, 1000, 5000, 33_333, 50_000, 100_000, 200_000),
+    fc.constantFrom(100_000, 100_000, 50_000, 1_000_000),
+  )
+  const both: fc.Arbitrary<KnobSetting>[] = [
+    fc.constantFrom('', '0', '1', '0-1', '1,3', '8000').map(cpus),
+    anyQuota.map(([us, periodUs]) => quotaUs(us, periodUs)),
+    fc.constantFrom(0, 1000, 20_000, 50_000, 150_000).map((value) => knob('burst', value)),
+    fc.constantFrom(0, 1, 2, -1).map((value) => knob('idle', value)),
+    fc.constantFrom(64 * MIB, 100_000_001, 2 ** 45, 2 ** 62).map((value) => knob('memoryMax', value)),
+  ]
+  const weights =
+    dialect === 'v1' ? [0, 1, 2, 3, 700, 1024, 262_144, 262_145, 10 ** 9] : [0, 1, 2, 39, 100, 10_000, 10_001, 10 ** 9]
+  const weight = fc.constantFrom(...weights).map((value) => knob('weight', value))
+  if (dialect === 'v1') return fc.oneof(...both, weight)
+  const limits = fc.constantFrom<KnobKind[]>('memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax')
+  const bytes = fc.constantFrom<(number | null)[]>(null, 64 * MIB, 100_000_001, 2 ** 62, 2 ** 63)
+  return fc.oneof(
+    ...both,
+    weight,
+    fc.constantFrom(999, 1000, 1_000_000, 1_000_001).map((periodUs) => quotaUs(null, periodUs)),
+    fc.constantFrom(999, 1000, 1_000_001).map((periodUs) => quotaUs(50_000, periodUs)),
+    fc.tuple(limits, bytes).map(([kind, value]) => ({ kind, value }) as KnobSetting),
+    fc.constantFrom(0, 1, 2).map((value) => knob('freeze', value)),
+  )
+}
