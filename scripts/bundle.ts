@@ -16,6 +16,8 @@ await build({
   target: 'node20',
   format: 'esm',
   legalComments: 'none',
+  // Native and optional: found at run time where it is installed, told of where it is not.
+  external: ['koffi'],
   minify: true,
   keepNames: true,
   logLevel: 'warning',

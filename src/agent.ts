@@ -80,11 +80,14 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options
     this.#config = options.config
+    this.reconfigure(options.config)
   }
 
   /** Puts another configuration in force from the next tick on. */
   reconfigure(config: Config): void {
     this.#config = config
+    // Costs a few reads for each online pod, so nobody pays who did not ask for the rule.
+    this.#options.sensor.pods.readsBandwidth = config.burst.enabled
   }
 
   /** Whether the node is in the hot pace at `nowMs`. */
@@ -187,12 +190,13 @@ export class Agent {
   #settle({ pods, nowMs }: NodeSnapshot, decision: Decision): void {
     const units = noUnits()
     for (const resource of OFFLINE_RESOURCES) {
-      const name = `${this.#config.resources.domain}/${resource}`
+      const name = this.#config.resources.fullNames[resource]
       for (const { spec } of pods.pods) units[resource] += spec.extended[name] ?? 0
     }
     this.#listed = units
     const { publisher, writing } = this.#options
-    publisher?.retainAllocations(units)
+    // Before the pods were read there is nothing to tell: no pod would mean that everything is free again.
+    if (pods.everRead) publisher?.retainAllocations(units)
     if (writing === undefined || nowMs - this.#lastPruneMs < PRUNE_MS) return
     this.#lastPruneMs = nowMs
     writing.journal.prune()

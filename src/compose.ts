@@ -25,6 +25,7 @@ export function openNode(config: Config): OpenedKernel {
     sysPath: config.paths.sys,
     cgroupRoot: config.node.cgroupRoot,
     driver: config.node.cgroupDriver,
+    coreScheduling: config.identity.coreScheduling,
   })
 }
 

@@ -6,7 +6,7 @@ import { OFFLINE_RESOURCES } from '../model/index.ts'
 export function advertisedResources(config: Config): AdvertisedResource[] {
   return OFFLINE_RESOURCES.map((resource) => ({
     resource,
-    fullName: `${config.resources.domain}/${resource}`,
+    fullName: config.resources.fullNames[resource],
     qosClass: resource.startsWith('be-') ? 'BE' : 'OT',
   }))
 }

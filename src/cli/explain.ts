@@ -1,5 +1,4 @@
 /** The verb `explain`: why a pod, a CPU or a resource is as it is. Asks the running agent, and looks for itself when none answers. */
-import { hostname } from 'node:os'
 import { AgentError, EXIT } from '../model/index.ts'
 import { renderExplanation } from '../record/index.ts'
 import { realNow } from '../compose.ts'
@@ -35,7 +34,7 @@ Examples: kube-agent explain pod shop/web
     } catch (thrown) {
       if (!(thrown instanceof AgentError) || thrown.code !== 'E_NO_AGENT' || parsed.flags['address'] !== undefined) throw thrown
       process.stderr.write('no agent is running: this is a look at the node as it is now\n')
-      const { recorder } = await lookOnce(config, hostname())
+      const { recorder } = await lookOnce(config)
       const explanation = recorder.explain(subject, realNow().nowMs)
       print(json ? JSON.stringify(explanation, undefined, 2) : renderExplanation(explanation))
     }

@@ -7,6 +7,7 @@ import { composeAgent, openNode, realNow } from '../compose.ts'
 import type { Config } from '../config/index.ts'
 import { AgentError, type TickRecord } from '../model/index.ts'
 import { createLogger, Recorder } from '../record/index.ts'
+import { nodeNameOf, openCluster } from './cluster.ts'
 import { VERSION } from './version.ts'
 
 const SAMPLE_MS = 100
@@ -17,20 +18,21 @@ export interface Look {
 }
 
 /** Looks at the node for as long as suppression needs to decide. Throws what opening the node throws, and E_BUG when a tick fails. */
-export async function lookOnce(config: Config, nodeName: string): Promise<Look> {
+export async function lookOnce(config: Config): Promise<Look> {
   const node = openNode(config)
   const began = realNow()
   const logger = createLogger('error')
   const recorder = new Recorder({
     version: VERSION,
-    nodeName,
+    nodeName: nodeNameOf(config),
     logger,
     maxDecisions: config.journal.decisions,
     startedWallMs: began.wallMs,
     startedMs: began.nowMs,
   })
-  const { agent, pods } = composeAgent({ config, mode: 'plan', node, sink: recorder })
+  const cluster = openCluster(config, { writes: false, environment: process.env })
   try {
+    const { agent } = composeAgent({ config, mode: 'plan', node, sink: recorder, pods: cluster.pods })
     agent.tick(realNow(), 0)
     const untilMs = realNow().nowMs + config.suppressCpu.dwellMs * 2 + SAMPLE_MS
     while (realNow().nowMs < untilMs) {
@@ -41,6 +43,6 @@ export async function lookOnce(config: Config, nodeName: string): Promise<Look> 
     if (record === undefined) throw new AgentError('E_BUG', 'the node could not be sensed; the line above says why')
     return { recorder, record }
   } finally {
-    pods.close()
+    cluster.close()
   }
 }

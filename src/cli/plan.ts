@@ -1,5 +1,4 @@
 /** The verb `plan`: what enforce would change on this node right now, and why. */
-import { hostname } from 'node:os'
 import { EXIT, formatKnobValue, type KnobSetting, type TickRecord } from '../model/index.ts'
 import { count, renderAbstention, renderOffer, renderStepBecause, renderSuppression, renderValue } from '../record/index.ts'
 import { CONFIG_FLAGS } from './args.ts'
@@ -17,7 +16,7 @@ why. Growth that takes several ticks is shown as its first step.`,
   maxOperands: 0,
   run: async (parsed) => {
     const { config } = configOf(parsed)
-    const { record } = await lookOnce(config, hostname())
+    const { record } = await lookOnce(config)
     print(parsed.flags['json'] === true ? JSON.stringify(planData(record), undefined, 2) : planText(record))
     return EXIT.ok
   },

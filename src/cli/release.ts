@@ -37,6 +37,11 @@ stop it first. Exits 1 if a knob could not be restored.`,
           `left alone: ${kind} of ${group} holds ${formatKnobValue({ kind, value } as KnobSetting)}, which somebody else wrote`,
         )
       }
+      for (const { group, kind, value } of report.oneWay) {
+        print(
+          `kept: ${kind} of ${group} holds ${formatKnobValue({ kind, value } as KnobSetting)}, which this kernel does not take back; it ends with the group`,
+        )
+      }
       for (const { step, outcome } of report.failed)
         print(`not restored: ${step.kind} of ${step.group}: ${renderOutcome(outcome)}`)
       print(

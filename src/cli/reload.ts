@@ -11,9 +11,19 @@ import type { Recorder } from '../record/index.ts'
 const POLL_MS = 2000
 
 /** Blocks that the rules read anew on every tick. */
-const LIVE_BLOCKS = ['classes', 'placement', 'identity', 'limits', 'suppressCpu', 'capacity', 'failSafe'] as const
-/** Settings within them that a sensor took at start. */
-const WIRED: ReadonlySet<string> = new Set(['suppressCpu.windowMs'])
+const LIVE_BLOCKS = [
+  'classes',
+  'placement',
+  'identity',
+  'burst',
+  'limits',
+  'suppressCpu',
+  'capacity',
+  'nodeSignals',
+  'failSafe',
+] as const
+/** Settings within them that a sensor took at start, or that are safe only with one that was (rootIdle with onExit). */
+const WIRED: ReadonlySet<string> = new Set(['suppressCpu.windowMs', 'identity.rootIdle'])
 
 function isLive(key: string): boolean {
   return !WIRED.has(key) && LIVE_BLOCKS.some((block) => key.startsWith(`${block}.`))
@@ -22,7 +32,12 @@ function isLive(key: string): boolean {
 /** The configuration of the start with the live settings of a later one. */
 export function withLiveSettings(atStart: Config, later: Config): Config {
   const live = Object.fromEntries(LIVE_BLOCKS.map((block) => [block, later[block]])) as Pick<Config, (typeof LIVE_BLOCKS)[number]>
-  return { ...atStart, ...live, suppressCpu: { ...later.suppressCpu, windowMs: atStart.suppressCpu.windowMs } }
+  return {
+    ...atStart,
+    ...live,
+    identity: { ...later.identity, rootIdle: atStart.identity.rootIdle },
+    suppressCpu: { ...later.suppressCpu, windowMs: atStart.suppressCpu.windowMs },
+  }
 }
 
 export interface FollowedConfig {

@@ -2,22 +2,23 @@
  * The verb `run`: the daemon. Order of start-up: configuration, node, lock, journal, kubelet socket, then registration and the loop at
  * once, and everything that can wait after it. On SIGTERM and SIGINT it finishes the step it is in, releases if so configured, and ends.
  */
-import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { takeLock } from '../actuate/index.ts'
 import type { Agent, Writing } from '../agent.ts'
 import { composeAgent, openNode, openWriting, realNow } from '../compose.ts'
 import { loadConfig, type Config, type ConfigSources, type LoadedConfig } from '../config/index.ts'
-import { DevicePlugins, kubeletSocketProblem } from '../kubelet/index.ts'
+import { kubeletSocketProblem } from '../kubelet/index.ts'
 import { readHostFacts, requireWritable, type OpenedKernel } from '../kernel/index.ts'
 import { Loop } from '../loop.ts'
-import { AgentError, EXIT, messageOf, type ExitCode, type ResourceState } from '../model/index.ts'
+import { AgentError, EXIT, type ExitCode } from '../model/index.ts'
 import { createLogger, Recorder, type Logger } from '../record/index.ts'
 import { startHttp } from '../serve/index.ts'
-import { advertisedResources } from './advertised.ts'
 import { CONFIG_FLAGS } from './args.ts'
+import { apiServerOf, nodeNameOf, openCluster, sinkOf, tellCluster } from './cluster.ts'
+import { startPlugins } from './plugins.ts'
 import { followConfig } from './reload.ts'
 import { configSources } from './settings.ts'
+import { stopSignal, Teardown, type StopSignal } from './teardown.ts'
 import type { Verb } from './verb.ts'
 import { VERSION } from './version.ts'
 
@@ -42,30 +43,13 @@ restart disturbs no pod; with onExit: release, or later with kube-agent release,
   run: async (parsed) => runAgent(configSources(parsed)),
 }
 
-/** What has to be undone, last first, however the run ends. */
-class Teardown {
-  readonly #steps: (() => void | Promise<void>)[] = []
-
-  add(step: () => void | Promise<void>): void {
-    this.#steps.push(step)
-  }
-
-  async run(logger: Logger): Promise<void> {
-    for (const step of this.#steps.splice(0).reverse()) {
-      try {
-        await step()
-      } catch (thrown) {
-        logger.error({ error: messageOf(thrown) }, 'could not be undone while stopping')
-      }
-    }
-  }
-}
-
 async function runAgent(sources: ConfigSources): Promise<ExitCode> {
   const loaded = loadConfig(sources)
   const { config } = loaded
   const logger = createLogger(config.log.level)
   const stop = stopSignal()
+  // A mistake in the configuration is told before anything about the node.
+  apiServerOf(config, process.env)
   const node = openNode(config)
   const enforcing = config.mode === 'enforce'
   if (enforcing) requireWritable(node.kernel.capabilities)
@@ -126,30 +110,25 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, { logger, nod
   const began = realNow()
   const recorder = new Recorder({
     version: VERSION,
-    nodeName: config.node.name === '' ? hostname() : config.node.name,
+    nodeName: nodeNameOf(config),
     logger,
     maxDecisions: config.journal.decisions,
     startedWallMs: began.wallMs,
     startedMs: began.nowMs,
   })
-  const plugins = writing !== undefined && config.kubelet.enabled ? openPlugins(config, logger) : undefined
+  const advertises = writing !== undefined && config.kubelet.enabled
+  const plugins = advertises ? await startPlugins(config, { logger, recorder, teardown }) : undefined
+  const cluster = openCluster(config, { writes: writing !== undefined, logger, environment: process.env })
+  teardown.add(() => cluster.close())
   const { agent, pods } = composeAgent({
     config,
     mode: config.mode,
     node,
-    sink: recorder,
+    sink: sinkOf(recorder, cluster),
+    pods: cluster.pods,
     ...(writing === undefined ? {} : { writing }),
     ...(plugins === undefined ? {} : { publisher: plugins }),
   })
-  teardown.add(() => pods.close())
-  if (plugins !== undefined) {
-    teardown.add(() => plugins.stop())
-    await plugins.start()
-    // Once before anybody can ask: readiness has to know from the start that a kubelet is expected.
-    recorder.resources(statesOf(config, plugins))
-    const telling = setInterval(() => recorder.resources(statesOf(config, plugins)), config.loop.calmMs)
-    teardown.add(() => clearInterval(telling))
-  }
   const loop = new Loop({ agent, guardMs: config.loop.guardMs, now: realNow })
   teardown.add(() => loop.stop())
   pods.onChange(() => agent.wantTick())
@@ -162,38 +141,9 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, { logger, nod
     teardown.add(() => http.close())
     logger.info({ host: config.http.host, port: http.port }, 'serving HTTP')
   }
+  tellCluster(cluster, recorder, { config, teardown })
   void readHostFacts().then((facts) => recorder.host(facts))
   return { agent, loop }
-}
-
-function openPlugins(config: Config, logger: Logger): DevicePlugins {
-  return new DevicePlugins({
-    directory: config.paths.devicePlugins,
-    resources: advertisedResources(config),
-    maxUnits: config.capacity.maxUnits,
-    pushMs: config.kubelet.pushMs,
-    logger,
-    now: () => realNow().nowMs,
-    random: Math.random,
-  })
-}
-
-function statesOf(config: Config, plugins: DevicePlugins): ResourceState[] {
-  const allocated = plugins.allocatedUnits()
-  const advertised = plugins.advertisedUnits()
-  const states = plugins.states()
-  return advertisedResources(config).map(({ resource, fullName }) => {
-    const state = states.find((known) => known.resource === resource)
-    return {
-      resource,
-      fullName,
-      registered: state?.registered ?? false,
-      openStreams: state?.streams ?? 0,
-      advertisedUnits: advertised[resource],
-      allocatedUnits: allocated[resource],
-      ...(state?.lastError === undefined ? {} : { lastError: state.lastError }),
-    }
-  })
 }
 
 function releaseOnExit(agent: Agent, logger: Logger): ExitCode {
@@ -201,28 +151,4 @@ function releaseOnExit(agent: Agent, logger: Logger): ExitCode {
   const failed = report?.failed.length ?? 0
   logger.info({ restored: report?.restored ?? 0, failed, foreign: report?.foreign.length ?? 0 }, 'released')
   return failed === 0 ? EXIT.ok : EXIT.failed
-}
-
-interface StopSignal {
-  readonly promise: Promise<void>
-  readonly asked: boolean
-}
-
-/** Resolves on the first signal that asks to stop; further ones change nothing. */
-function stopSignal(): StopSignal {
-  let asked = false
-  const promise = new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.on(signal, () => {
-        asked = true
-        resolve()
-      })
-    }
-  })
-  return {
-    promise,
-    get asked() {
-      return asked
-    },
-  }
 }

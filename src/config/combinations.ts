@@ -54,6 +54,20 @@ export const COMBINATIONS: readonly Combination[] = [
         : `false needs a loopback address in cluster.kubelet (${kubelet}): the token would go to whoever answers there`,
   },
   {
+    keys: ['identity.rootIdle', 'onExit'],
+    problem: ({ identity: { rootIdle }, onExit }) =>
+      rootIdle && onExit !== 'release'
+        ? `true needs onExit: release, not ${onExit}: a kubelet that starts while no agent runs must find the root as it left it`
+        : undefined,
+  },
+  {
+    keys: ['resources.beCpu', 'resources.beMemory', 'resources.otCpu', 'resources.otMemory'],
+    problem: ({ resources: { fullNames } }) => {
+      const names = Object.values(fullNames)
+      return new Set(names).size === names.length ? undefined : `${names.join(', ')} must be four different names`
+    },
+  },
+  {
     keys: ['suppressCpu.staleMs', 'loop.calmMs'],
     problem: ({ suppressCpu: { staleMs }, loop: { calmMs } }) =>
       staleMs >= 2 * calmMs ? undefined : `${staleMs} must be at least twice loop.calmMs (${calmMs}), or calm readings are stale`,

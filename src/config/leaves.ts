@@ -100,6 +100,11 @@ export const RESOURCE_DOMAIN: TextRule = {
     /^(?!requests\.)(?!.*kubernetes\.io$)(?=.{1,244}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/,
   what: 'a DNS domain outside kubernetes.io',
 }
+// Kubernetes: a qualified name, which with "requests." and the domain before it must still be one.
+export const RESOURCE_NAME: TextRule = {
+  pattern: /^(?=.{1,63}$)[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?$/,
+  what: 'a name such as be-cpu: at most 63 letters, digits, "-", "_" and "."',
+}
 export const LISTEN_HOST: TextRule = { pattern: /^[0-9A-Za-z.:-]{1,253}$/, what: 'an IP address or host name' }
 
 /** A text of one grammar. YAML makes numbers of some names, so the message tells how to write them. */
@@ -145,26 +150,37 @@ export const quantity = <Amount extends number>(byDefault: string, parse: (text:
   )
 }
 
-const NAMESPACE = /^(?=.{1,63}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/
-
 const isQosClass = (value: unknown): value is QosClass => QOS_CLASSES.some((qosClass) => qosClass === value)
 
+/** What the names in a mapping to classes are. */
+export interface NameRule {
+  readonly pattern: RegExp
+  readonly what: string
+}
+export const NAMESPACES: NameRule = { pattern: /^(?=.{1,63}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/, what: 'namespace' }
+export const PRIORITY_CLASSES: NameRule = {
+  pattern: /^(?=.{1,253}$)[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?$/,
+  what: 'priority class',
+}
+export const LEVELS: NameRule = { pattern: /^P[0-4]$/, what: 'level' }
+
 /**
- * Namespaces and the class of their pods. Not v.record: it drops the keys `constructor` and `prototype`, which are good names for
- * namespaces; and the result has no prototype, so that looking up such a name finds nothing.
+ * Names and the class of their pods; those that are left out have what `byDefault` says. Not v.record: it drops the keys `constructor` and
+ * `prototype`, which are good names for namespaces; and the result has no prototype, so that looking up such a name finds nothing.
  */
-export const namespaceClasses = (says: string) => {
+export const classesByName = ({ pattern, what }: NameRule, byDefault: Readonly<Record<string, QosClass>>, says: string) => {
   const isMapping = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
   const classes = v.rawTransform<Readonly<Record<string, unknown>>, Record<string, QosClass>>(({ dataset, addIssue }) => {
-    const byNamespace: Record<string, QosClass> = Object.create(null)
+    const byName: Record<string, QosClass> = Object.assign(Object.create(null) as Record<string, QosClass>, byDefault)
     for (const [key, value] of Object.entries(dataset.value)) {
       const path: [v.ObjectPathItem] = [{ type: 'object', origin: 'value', input: dataset.value, key, value }]
-      if (!NAMESPACE.test(key)) addIssue({ message: `not the name of a namespace: ${showValue(key)}`, path })
-      else if (isQosClass(value)) byNamespace[key] = value
+      if (!pattern.test(key)) addIssue({ message: `not the name of a ${what}: ${showValue(key)}`, path })
+      else if (isQosClass(value)) byName[key] = value
       else addIssue({ message: expected(`one of ${QOS_CLASSES.join(', ')}`)({ input: value }), path })
     }
-    return byNamespace
+    return byName
   })
-  const mapping = v.custom<Readonly<Record<string, unknown>>>(isMapping, expected('a mapping of namespaces to classes'))
-  return v.optional(v.pipe(mapping, classes, v.description(`${says} (mapping; values: ${QOS_CLASSES.join(', ')})`)), {})
+  const plural = what.endsWith('s') ? `${what}es` : `${what}s`
+  const mapping = v.custom<Readonly<Record<string, unknown>>>(isMapping, expected(`a mapping of ${plural} to classes`))
+  return v.optional(v.pipe(mapping, classes, v.description(`${says} (mapping; values: ${QOS_CLASSES.join(', ')})`)), byDefault)
 }

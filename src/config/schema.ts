@@ -48,7 +48,22 @@ const pods = block({
 
 const classes = block({
   label: leaf.text('kube-agent.io/qos-class', leaf.LABEL_KEY, 'Label of a pod that names its class'),
-  namespaces: leaf.namespaceClasses('Class of the pods of a namespace that neither label nor resources classify'),
+  koordinatorLabel: leaf.flag(
+    false,
+    'Heed the label koordinator.sh/qosClass of pods without the one above: LSE (as LSX), LSR, LS, BE, SYSTEM',
+  ),
+  levelLabel: leaf.text('kube-agent.io/level', leaf.LABEL_KEY, 'Label of a pod that names its level, P0 to P4'),
+  levels: leaf.classesByName(
+    leaf.LEVELS,
+    { P0: 'LSX', P1: 'LSR', P2: 'LS', P3: 'LS', P4: 'LS' },
+    'Class of the pods of a level that neither label nor resources classify',
+  ),
+  priorityClasses: leaf.classesByName(
+    leaf.PRIORITY_CLASSES,
+    {},
+    'Class of the pods of a priority class, where nothing above says one',
+  ),
+  namespaces: leaf.classesByName(leaf.NAMESPACES, {}, 'Class of the pods of a namespace, where nothing above says one'),
   besteffort: leaf.choice(['UNTAGGED', 'BE'], 'UNTAGGED', 'Class of a kubelet-BestEffort pod that nothing else classifies'),
 })
 
@@ -56,10 +71,25 @@ const resources = v.optional(
   v.pipe(
     v.strictObject({
       domain: leaf.text('kube-agent.io', leaf.RESOURCE_DOMAIN, 'Domain of the extended resources, as in kube-agent.io/be-cpu'),
+      beCpu: leaf.text('be-cpu', leaf.RESOURCE_NAME, 'Name of the CPU resource of BE pods within the domain'),
+      beMemory: leaf.text('be-memory', leaf.RESOURCE_NAME, 'Name of the memory resource of BE pods within the domain'),
+      otCpu: leaf.text('ot-cpu', leaf.RESOURCE_NAME, 'Name of the CPU resource of OT pods within the domain'),
+      otMemory: leaf.text('ot-memory', leaf.RESOURCE_NAME, 'Name of the memory resource of OT pods within the domain'),
       cpuUnit: leaf.quantity('100m', parseCpuQuantity, 'CPU behind one unit of be-cpu and ot-cpu'),
       memoryUnit: leaf.quantity('512Mi', parseMemoryQuantity, 'Memory behind one unit of be-memory and ot-memory'),
     }),
-    v.transform(({ domain, cpuUnit, memoryUnit }) => ({ domain, cpuUnitMilli: cpuUnit, memoryUnitBytes: memoryUnit })),
+    v.transform(({ domain, beCpu, beMemory, otCpu, otMemory, cpuUnit, memoryUnit }) => ({
+      domain,
+      /** As pods ask for them. */
+      fullNames: {
+        'be-cpu': `${domain}/${beCpu}`,
+        'be-memory': `${domain}/${beMemory}`,
+        'ot-cpu': `${domain}/${otCpu}`,
+        'ot-memory': `${domain}/${otMemory}`,
+      },
+      cpuUnitMilli: cpuUnit,
+      memoryUnitBytes: memoryUnit,
+    })),
   ),
   {},
 )
@@ -69,6 +99,40 @@ const placement = block({
   reservedCpus: leaf.cpuList('', 'CPUs that no offline pod ever gets'),
   dedicatedCpus: leaf.cpuList('', 'CPUs for offline pods only'),
   lsSharePermyriad: leaf.share(10_000, 1, 'Share of the online pool that offline pods may run on'),
+  lsrSharePermyriad: leaf.share(5000, 0, 'Share of the CPUs of each LSR pod that offline pods may run on too'),
+  bePinning: leaf.choice(
+    ['shared', 'exclusive'],
+    'shared',
+    'Whether BE pods share their CPUs or get some of their own among them',
+  ),
+  strategy: leaf.choice(['pack', 'spread'], 'pack', 'Where LSX and LSR pods go: close together, or far apart'),
+  poolMinCpus: leaf.count(1, 1, 1024, 'CPUs that the online pool keeps, however many LSX and LSR pods want'),
+})
+
+const identity = block({
+  enabled: leaf.flag(true, 'Give each class its scheduling identity'),
+  backend: leaf.choice(
+    ['auto', 'bvt', 'qosLevel', 'offline', 'idle', 'weight', 'none'],
+    'auto',
+    'What tells classes apart; auto is the best that the kernel has, and one that it lacks gives way to weight',
+  ),
+  rootIdle: leaf.flag(
+    false,
+    'With the backend idle, also make the root of all offline pods idle; the kernel then refuses the weight that the kubelet writes there, at its start too',
+  ),
+  coreScheduling: leaf.flag(
+    false,
+    'Core scheduling is in use on this node, as containerd can do it: asks the kernel for it, for status, and keeps off bvt; the agent gives no cookies',
+  ),
+})
+
+const burst = block({
+  enabled: leaf.flag(false, 'Let online containers that were throttled save up CPU time of quiet periods'),
+  sharePermyriad: leaf.share(
+    5000,
+    1,
+    'Most that may be saved up; of the quota. The kernel refuses a new quota below it, such as that of a resize, until the agent has seen it',
+  ),
 })
 
 const suppressCpu = block({
@@ -121,6 +185,7 @@ const cluster = block({
   kubeletVerify: leaf.flag(true, 'Check the certificate of the kubelet; may be off only for a loopback address'),
   requestMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Longest wait for an answer of the API server'),
   writeMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Shortest time between two writes about the node'),
+  annotateMs: leaf.ms(60_000, 1000, HOUR_MS, 'Shortest time between two writes of headroom and score alone'),
   events: leaf.flag(true, 'Write events about pods and the node'),
   condition: leaf.flag(true, 'Keep the condition ColocationHot of the node'),
   annotations: leaf.flag(true, 'Keep annotations of the node with headroom and score'),
@@ -160,7 +225,8 @@ export const ConfigSchema = v.strictObject({
   classes,
   resources,
   placement,
-  identity: block({ enabled: leaf.flag(true, 'Give each class its scheduling identity: weight and idle') }),
+  identity,
+  burst,
   limits: block({ enabled: leaf.flag(true, 'Limit offline pods to the CPU and memory they asked for') }),
   suppressCpu,
   capacity,

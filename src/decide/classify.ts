@@ -1,8 +1,8 @@
 /**
- * The class of a pod: its label, else the offline resource it asks for, else a rule for its namespace, else its kubelet QoS. The first
- * that answers wins, and says so.
- * An offline class needs the pod's group to lie under the best-effort root, where alone it can be suppressed with the others; a label
- * on a pod with CPU or memory requests can't move it there and is ignored, visibly.
+ * The class of a pod. The first of these that answers wins, and says so: its label (its own key, then Koordinator's where that is
+ * switched on), the offline resource it asks for, its level, its priority class, a rule for its namespace, its kubelet QoS.
+ * An offline class needs the pod's group to lie under the best-effort root, where alone it can be suppressed with the others; what names
+ * one for a pod with CPU or memory requests can't move it there and is ignored, visibly where it is a label.
  * A pod that was sold offline capacity yields as such, whatever its label says: otherwise a label would turn what online services lend
  * out into something they don't get back. What is odd about a pod is told in findings.ts.
  */
@@ -16,6 +16,10 @@ const RESOURCES_OF = {
   BE: ['be-cpu', 'be-memory'],
   OT: ['ot-cpu', 'ot-memory'],
 } as const satisfies Record<OfflineClass, readonly OfflineResource[]>
+
+const KOORDINATOR_LABEL = 'koordinator.sh/qosClass'
+/** What Koordinator's classes are here. LSE is its class with CPUs that nobody shares. */
+const KOORDINATOR_CLASSES: Readonly<Record<string, QosClass>> = { LSE: 'LSX', LSR: 'LSR', LS: 'LS', BE: 'BE', SYSTEM: 'SYSTEM' }
 
 /** Classifies one pod and works out what it asked for in offline resources, in milli-CPU and bytes. */
 export function classify(reading: PodReading, config: Config): ClassifiedPod {
@@ -34,7 +38,7 @@ export function classify(reading: PodReading, config: Config): ClassifiedPod {
 
 /** The full name of an offline resource: what pods ask for. */
 export function fullNameOf(resource: OfflineResource, config: Config): string {
-  return `${config.resources.domain}/${resource}`
+  return config.resources.fullNames[resource]
 }
 
 function unitsOf(spec: PodSpec, resource: OfflineResource, config: Config): number {
@@ -52,29 +56,47 @@ export function isOnlineBelowOfflineRoot({ reading, qosClass }: ClassifiedPod): 
   return !isOffline(qosClass) && reading.spec.kubeletQos === 'BestEffort'
 }
 
+/** A label of the pod that is there to name its class, and the class it names, if it names one. */
+export interface ClassLabel {
+  readonly key: string
+  readonly value: string
+  readonly names: QosClass | undefined
+}
+
+/** The label that counts: the first that names a class, else the first there is. */
+export function classLabelOf(spec: PodSpec, config: Config): ClassLabel | undefined {
+  const own = spec.labels[config.classes.label]
+  const named = QOS_CLASSES.find((known) => known === own)
+  if (own !== undefined && named !== undefined) return { key: config.classes.label, value: own, names: named }
+  const theirs = config.classes.koordinatorLabel ? spec.labels[KOORDINATOR_LABEL] : undefined
+  const meant = entryOf(KOORDINATOR_CLASSES, theirs)
+  if (theirs !== undefined && (meant !== undefined || own === undefined))
+    return { key: KOORDINATOR_LABEL, value: theirs, names: meant }
+  return own === undefined ? undefined : { key: config.classes.label, value: own, names: undefined }
+}
+
 function classOf(spec: PodSpec, config: Config): Classification {
-  const byLabel = labelClass(spec, config)
-  if (byLabel !== undefined) return byLabel
-  const byResource = resourceClass(spec, config)
-  if (byResource !== undefined) return byResource
-  const { namespaces } = config.classes
-  // `constructor` is a good name for a namespace, and a property of every plain object.
-  const byNamespace = Object.hasOwn(namespaces, spec.namespace) ? namespaces[spec.namespace] : undefined
-  if (byNamespace !== undefined && canBe(byNamespace, spec)) return [byNamespace, { by: 'namespace', namespace: spec.namespace }]
-  const fallback: QosClass = spec.kubeletQos === 'BestEffort' ? config.classes.besteffort : 'LS'
-  return [fallback, { by: 'kubeletQos', kubeletQos: spec.kubeletQos }]
+  return (
+    labelClass(spec, config) ??
+    resourceClass(spec, config) ??
+    levelClass(spec, config) ??
+    priorityClass(spec, config) ??
+    namespaceClass(spec, config) ?? [
+      spec.kubeletQos === 'BestEffort' ? config.classes.besteffort : 'LS',
+      { by: 'kubeletQos', kubeletQos: spec.kubeletQos },
+    ]
+  )
 }
 
 /** A label that names no class is as good as none. */
 function labelClass(spec: PodSpec, config: Config): Classification | undefined {
-  const key = config.classes.label
-  const value = spec.labels[key]
-  const labelled = QOS_CLASSES.find((known) => known === value)
-  if (value === undefined || labelled === undefined) return undefined
-  if (!canBe(labelled, spec)) return ['LS', { by: 'labelIgnored', key, value, kubeletQos: spec.kubeletQos }]
+  const label = classLabelOf(spec, config)
+  if (label?.names === undefined) return undefined
+  const { key, value, names } = label
+  if (!canBe(names, spec)) return ['LS', { by: 'labelIgnored', key, value, kubeletQos: spec.kubeletQos }]
   const [sold, because] = resourceClass(spec, config) ?? []
-  if (because?.by !== 'resources' || sold === undefined || sold === labelled || labelled === 'OT')
-    return [labelled, { by: 'label', key, value }]
+  if (because?.by !== 'resources' || sold === undefined || sold === names || names === 'OT')
+    return [names, { by: 'label', key, value }]
   return [sold, { by: 'labelContradicted', key, value, resource: because.resource }]
 }
 
@@ -86,6 +108,30 @@ function resourceClass(spec: PodSpec, config: Config): Classification | undefine
     if (resource !== undefined) return [qosClass, { by: 'resources', resource }]
   }
   return undefined
+}
+
+function levelClass(spec: PodSpec, { classes }: Config): Classification | undefined {
+  const key = classes.levelLabel
+  const value = spec.labels[key]
+  const named = entryOf(classes.levels, value)
+  return value === undefined || named === undefined || !canBe(named, spec) ? undefined : [named, { by: 'level', key, value }]
+}
+
+function priorityClass(spec: PodSpec, { classes }: Config): Classification | undefined {
+  const name = spec.priorityClassName
+  const named = entryOf(classes.priorityClasses, name)
+  return name === undefined || named === undefined || !canBe(named, spec) ? undefined : [named, { by: 'priorityClass', name }]
+}
+
+function namespaceClass(spec: PodSpec, { classes }: Config): Classification | undefined {
+  const { namespace } = spec
+  const named = entryOf(classes.namespaces, namespace)
+  return named === undefined || !canBe(named, spec) ? undefined : [named, { by: 'namespace', namespace }]
+}
+
+/** `constructor` is a good name for a namespace, and a property of every plain object. */
+function entryOf(classes: Readonly<Record<string, QosClass>>, name: string | undefined): QosClass | undefined {
+  return name !== undefined && Object.hasOwn(classes, name) ? classes[name] : undefined
 }
 
 function canBe(qosClass: QosClass, spec: PodSpec): boolean {

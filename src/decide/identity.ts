@@ -1,15 +1,43 @@
 /**
- * Rule identity: who yields to whom inside the best-effort root. BE pods share it in proportion to what they asked for; OT pods yield
- * to them entirely, by cpu.idle where the kernel has it and by the least weight where it does not. Between that root and everything
- * else the weight that the kubelet gives it (the least) decides already.
- * Kernel: the scheduler compares siblings only (find_matching_se); cpu.idle needs 5.15, and refuses weight writes while it is 1.
+ * Rule identity: who yields to whom. One backend for the node, the best that its kernel has and that nothing speaks against
+ * (identity-hazards.ts), gives each class its value; weights share among BE pods what is theirs, in proportion to what they asked for.
+ *   bvt, qosLevel, offline   all offline pods yield to all online ones
+ *   idle                     OT yields to BE entirely; between their root and the rest the least weight that the kubelet gives it decides
+ *   weight                   OT gets the least weight there is
+ * Kernel: siblings are compared (find_matching_se), so bvt stands on the QoS roots as well; cpu.idle refuses weight writes while it is 1.
  */
 import type { Config } from '../config/types.ts'
-import type { Because, Claim, ClassifiedPod, Dialect, NodeSnapshot } from '../model/index.ts'
+import type {
+  Because,
+  Capabilities,
+  Claim,
+  ClassifiedPod,
+  Dialect,
+  GroupPath,
+  IdentityBackend,
+  IdentityState,
+  NodeSnapshot,
+  OfflineClass,
+  PassedOver,
+  QosClass,
+} from '../model/index.ts'
+import { IDENTITY_BACKENDS, isOffline, QOS_CLASSES, qosRoot } from '../model/index.ts'
+import { hazardOf } from './identity-hazards.ts'
+
+type Flag = Exclude<IdentityBackend, 'weight'>
 
 const LEAST_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 2, v2: 1 }
 /** Kernel: cpu.shares lies in 2…262144. */
 const MAX_SHARES = 262_144
+
+/** What each class gets on each backend. 0 is what every group has, and is not claimed. */
+const VALUES: Readonly<Record<Flag, Readonly<Record<QosClass, number>>>> = {
+  bvt: { LSX: 2, LSR: 2, LS: 2, SYSTEM: 0, UNTAGGED: 0, BE: -1, OT: -1 },
+  qosLevel: { LSX: 0, LSR: 0, LS: 0, SYSTEM: 0, UNTAGGED: 0, BE: -1, OT: -1 },
+  offline: { LSX: 0, LSR: 0, LS: 0, SYSTEM: 0, UNTAGGED: 0, BE: 1, OT: 1 },
+  // BE pods share by weight, which a group that is idle has not.
+  idle: { LSX: 0, LSR: 0, LS: 0, SYSTEM: 0, UNTAGGED: 0, BE: 0, OT: 1 },
+}
 
 /**
  * The weight for an amount of CPU in the dialect's own scale: 1024 shares a CPU under v1, and under v2 the kubelet's linear
@@ -20,31 +48,108 @@ export function weightFor(askedMilli: number, dialect: Dialect): number {
   return dialect === 'v1' ? shares : Math.floor(1 + ((shares - 2) * 9999) / 262_142)
 }
 
-/** Claims on weight and idle of every offline pod. A BE pod that asked for no CPU gets the least weight: what other BE pods leave. */
-export function identityClaims(snapshot: NodeSnapshot, pods: readonly ClassifiedPod[], config: Config): Claim[] {
-  if (!config.identity.enabled) return []
-  const claims: Claim[] = []
-  const { dialect, knobs } = snapshot.capabilities
-  for (const { reading, qosClass, askedMilli } of pods) {
-    if (!reading.present) continue
-    const { group } = reading
-    if (qosClass === 'BE') {
-      const value = weightFor(askedMilli, dialect)
-      const because: Because =
-        askedMilli > 0 ? { code: 'identity.weight', qosClass, askedMilli } : { code: 'identity.unasked', qosClass }
-      claims.push({ group, kind: 'weight', value, rule: 'identity', because })
-    } else if (qosClass === 'OT' && knobs.idle.usable) {
-      claims.push({ group, kind: 'idle', value: 1, rule: 'identity', because: { code: 'identity.idle', qosClass } })
-    } else if (qosClass === 'OT') {
-      const missing = knobs.idle.usable ? '' : knobs.idle.reason
-      claims.push({
-        group,
-        kind: 'weight',
-        value: LEAST_WEIGHT[dialect],
-        rule: 'identity',
-        because: { code: 'identity.least', qosClass, missing },
-      })
-    }
+/** Which backend each class gets on this node, and what was passed over for it. */
+export function identityState(capabilities: Capabilities, config: Config): IdentityState {
+  const { enabled, backend: wanted, coreScheduling, rootIdle } = config.identity
+  const passedOver: PassedOver[] = []
+  const chosen = enabled ? choose(wanted, capabilities, config, passedOver) : undefined
+  const shares = chosen !== undefined && capabilities.knobs.weight.usable
+  const backends = Object.fromEntries(
+    QOS_CLASSES.map((qosClass) => {
+      const isFlagged = chosen !== undefined && chosen !== 'weight' && VALUES[chosen][qosClass] !== 0
+      return [qosClass, isFlagged ? chosen : shares && isOffline(qosClass) ? 'weight' : 'none']
+    }),
+  ) as IdentityState['backends']
+  return {
+    backends,
+    passedOver,
+    rootIdle: rootIdle && chosen === 'idle',
+    ...(coreScheduling ? { coreScheduling: coreSchedulingText(capabilities) } : {}),
+  }
+}
+
+/** The first backend that can be used. One that was asked for by name and can't be used gives way to weights, and is told of. */
+function choose(
+  wanted: Config['identity']['backend'],
+  { knobs }: Capabilities,
+  config: Config,
+  passedOver: PassedOver[],
+): IdentityBackend | undefined {
+  if (wanted === 'none') return undefined
+  const candidates = wanted === 'auto' ? IDENTITY_BACKENDS : [...new Set([wanted, 'weight'] as const)]
+  return candidates.find((backend) => {
+    const knob = knobs[backend]
+    const reason = knob.usable ? hazardOf({ backend, on: 'pod', named: backend === wanted }, config) : knob.reason
+    if (reason !== undefined) passedOver.push({ backend, reason, lacking: !knob.usable })
+    return reason === undefined
+  })
+}
+
+function coreSchedulingText({ coreScheduling }: Capabilities): string {
+  if (coreScheduling === undefined) return 'asked for after the start: the kernel is asked at the next one'
+  return coreScheduling.usable ? 'the kernel has it; the agent gives no cookies' : coreScheduling.reason
+}
+
+/** Claims on what tells the classes apart, of every pod. A node without offline pods gets none: there is nobody to yield. */
+export function identityClaims(
+  snapshot: NodeSnapshot,
+  pods: readonly ClassifiedPod[],
+  state: IdentityState,
+  config: Config,
+): Claim[] {
+  if (!pods.some(({ qosClass, reading }) => isOffline(qosClass) && reading.present)) return []
+  const claims = rootClaims(snapshot, state, config)
+  for (const pod of pods) {
+    const backend = state.backends[pod.qosClass]
+    if (!pod.reading.present || backend === 'none') continue
+    if (backend !== 'weight') claims.push(...flagClaims(pod, backend))
+    if (isOffline(pod.qosClass) && backend !== 'idle') claims.push(...shareClaims(snapshot, pod, pod.qosClass, state))
   }
   return claims
+}
+
+/** Kernel: between the root of all offline pods and what is beside it, that root's own value counts, not those of its pods. */
+function rootClaims({ bestEffort, layout }: NodeSnapshot, state: IdentityState, config: Config): Claim[] {
+  const claim = (group: GroupPath, backend: 'bvt' | 'idle', value: number, holds: 'offline' | 'online'): Claim[] => {
+    if (hazardOf({ backend, on: 'qosRoot', named: true }, config) !== undefined) return []
+    return [{ group, kind: backend, value, rule: 'identity', because: { code: 'identity.root', backend, holds } }]
+  }
+  if (state.backends.BE === 'bvt') {
+    return [
+      ...claim(bestEffort.group, 'bvt', VALUES.bvt.BE, 'offline'),
+      ...claim(qosRoot(layout, 'Burstable'), 'bvt', VALUES.bvt.LS, 'online'),
+    ]
+  }
+  return state.rootIdle ? claim(bestEffort.group, 'idle', 1, 'offline') : []
+}
+
+/** Containers take bvt and idle from their pod by being below it; the vendors' other two are set group by group. */
+function flagClaims({ reading, qosClass }: ClassifiedPod, backend: Flag): Claim[] {
+  const value = VALUES[backend][qosClass]
+  if (value === 0) return []
+  const nested = backend === 'qosLevel' || backend === 'offline'
+  const groups = nested ? [reading.group, ...reading.childGroups] : [reading.group]
+  const because: Because =
+    backend === 'idle' && isOffline(qosClass)
+      ? { code: 'identity.idle', qosClass }
+      : { code: 'identity.class', qosClass, backend: backend as Exclude<Flag, 'idle'> }
+  return groups.map((group): Claim => ({ group, kind: backend, value, rule: 'identity', because }))
+}
+
+/** How offline pods share among themselves. A BE pod that asked for no CPU gets the least: what other BE pods leave. */
+function shareClaims(snapshot: NodeSnapshot, pod: ClassifiedPod, qosClass: OfflineClass, state: IdentityState): Claim[] {
+  const { dialect, knobs } = snapshot.capabilities
+  const { reading, askedMilli } = pod
+  const inShares = state.backends[qosClass] === 'offline' && knobs.btShares.usable
+  if (!inShares && !knobs.weight.usable) return []
+  const scale = inShares ? 'v1' : dialect
+  const missing = state.passedOver.find(({ backend }) => backend === 'idle')?.reason
+  const because: Because =
+    qosClass === 'OT'
+      ? { code: 'identity.least', qosClass, ...(missing === undefined ? {} : { missing }) }
+      : askedMilli > 0
+        ? { code: 'identity.weight', qosClass, askedMilli }
+        : { code: 'identity.unasked', qosClass }
+  const value = qosClass === 'OT' ? LEAST_WEIGHT[scale] : weightFor(askedMilli, scale)
+  return [{ group: reading.group, kind: inShares ? 'btShares' : 'weight', value, rule: 'identity', because }]
 }

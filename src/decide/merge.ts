@@ -29,6 +29,10 @@ const MERGE: { readonly [Kind in KnobKind]: Prefer<Kind> } = {
   memoryLow: most,
   weight: byRule,
   idle: byRule,
+  bvt: byRule,
+  qosLevel: byRule,
+  offline: byRule,
+  btShares: byRule,
   freeze: (a, b) => difference(b, a),
 }
 

@@ -4,12 +4,13 @@
  */
 import type { CpuSet } from '../cpu/index.ts'
 import type { GroupPath } from './groups.ts'
+import type { IdentityBackend, IdentityState } from './identity.ts'
 import type { KnobSetting, ReadonlyKnobTable } from './knob.ts'
-import type { OfflineClass, OfflineResource, QosClass } from './qos.ts'
+import type { ExclusiveClass, OfflineClass, OfflineResource, QosClass } from './qos.ts'
 import type { PodReading } from './pod.ts'
 import type { NodeSignals, PodFinding } from './signals.ts'
 
-export const RULES = ['placement', 'identity', 'limits', 'suppressCpu', 'capacity', 'nodeSignals'] as const
+export const RULES = ['placement', 'identity', 'limits', 'suppressCpu', 'capacity', 'nodeSignals', 'burst'] as const
 export type RuleName = (typeof RULES)[number]
 
 /** What bound the allowance on this tick. */
@@ -35,14 +36,46 @@ export type Because =
   /** It asked for memory only, or is BE by its label or namespace. */
   | { readonly code: 'identity.unasked'; readonly qosClass: OfflineClass }
   | { readonly code: 'identity.idle'; readonly qosClass: OfflineClass }
-  | { readonly code: 'identity.least'; readonly qosClass: OfflineClass; readonly missing: string }
+  /** `missing` says why it is not idle, where that would be better. */
+  | { readonly code: 'identity.least'; readonly qosClass: OfflineClass; readonly missing?: string }
+  /** The class's value on a backend that knows more than weights. */
+  | {
+      readonly code: 'identity.class'
+      readonly qosClass: QosClass
+      readonly backend: Exclude<IdentityBackend, 'idle' | 'weight'>
+    }
+  /** Siblings are compared, so the roots between which classes are told apart need a value too. */
+  | { readonly code: 'identity.root'; readonly backend: 'bvt' | 'idle'; readonly holds: 'offline' | 'online' }
+  | {
+      readonly code: 'burst'
+      readonly qosClass: QosClass
+      readonly sharePermyriad: number
+      /** The quota that the share is of: the smaller of what is in force and what the spec asks for. */
+      readonly quotaUs: number
+      readonly throttledPermyriad: number
+    }
   | {
       readonly code: 'placement.besteffort'
       readonly qosClass: OfflineClass
       readonly dedicated: string
       readonly shared: string
     }
-  | { readonly code: 'placement.pool'; readonly qosClass: QosClass; readonly reserved: string; readonly dedicated: string }
+  | {
+      readonly code: 'placement.pool'
+      readonly qosClass: QosClass
+      readonly reserved: string
+      readonly dedicated: string
+      /** CPUs of LSX and LSR pods. */
+      readonly exclusive: string
+    }
+  | {
+      readonly code: 'placement.exclusive'
+      readonly qosClass: ExclusiveClass
+      /** The CPU requests that the number of CPUs follows from. */
+      readonly requestedMilli: number
+    }
+  /** A BE pod on CPUs that no other BE pod runs on. */
+  | { readonly code: 'placement.beExclusive'; readonly askedMilli: number; readonly bestEffort: string }
   | {
       readonly code: 'suppress.root'
       readonly bound: AllowanceBound
@@ -78,6 +111,8 @@ export type ClassBecause =
   | { readonly by: 'resources'; readonly resource: string }
   /** The label names one class, the resources another; what the pod was sold decides. */
   | { readonly by: 'labelContradicted'; readonly key: string; readonly value: string; readonly resource: string }
+  | { readonly by: 'level'; readonly key: string; readonly value: string }
+  | { readonly by: 'priorityClass'; readonly name: string }
   | { readonly by: 'namespace'; readonly namespace: string }
   /** The label asks for an offline class, but the pod has CPU or memory requests: its group is not under the offline root. */
   | { readonly by: 'labelIgnored'; readonly key: string; readonly value: string; readonly kubeletQos: string }
@@ -136,11 +171,29 @@ export interface SuppressionState {
   readonly hot: boolean
 }
 
+/** The CPUs of one pod that no other online pod runs on. */
+export interface ExclusiveCpus {
+  readonly uid: string
+  readonly qosClass: ExclusiveClass
+  readonly cpus: CpuSet
+  /** The part of them that offline pods may use too. */
+  readonly shared: CpuSet
+}
+
+/** Which CPUs are whose. */
 export interface PlacementState {
   readonly reserved: CpuSet
+  /** For LS, UNTAGGED and SYSTEM pods, and for LSX and LSR pods that have no CPUs of their own. */
   readonly pool: CpuSet
   readonly dedicated: CpuSet
+  /** Where offline pods may run. */
   readonly bestEffort: CpuSet
+  /** Of LSX and LSR pods: by class, then the largest first, then by UID. */
+  readonly exclusive: readonly ExclusiveCpus[]
+  /** Within bestEffort: the CPUs of BE pods that have some no other BE pod runs on. Largest first, then by UID. */
+  readonly pinned: readonly { readonly uid: string; readonly cpus: CpuSet }[]
+  /** What is left of bestEffort for BE pods without such CPUs; all of it when nothing is left. */
+  readonly unpinned: CpuSet
 }
 
 /** What one tick decided. */
@@ -153,6 +206,8 @@ export interface Decision {
   readonly suppression?: SuppressionState
   /** Undefined while the rule is off or has never had a reading. */
   readonly signals?: NodeSignals
+  /** What tells the classes apart. */
+  readonly identity?: IdentityState
   readonly findings: readonly PodFinding[]
   readonly abstentions: readonly Abstention[]
   /** False while a rule can't decide yet, or the pods were never read: what is in force is then left in force. */

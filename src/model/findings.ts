@@ -16,6 +16,8 @@ export const FINDING_REASONS: Readonly<Record<FindingCode, string>> = {
   labelUnknown: 'ClassLabelUnknown',
   twoKinds: 'OfflineResourcesOfTwoKinds',
   requestsToo: 'OfflineResourcesBesideRequests',
+  noExclusiveCpus: 'NoExclusiveCpus',
+  noCpuRequest: 'ExclusiveClassWithoutCpuRequest',
 }
 
 /** Kubernetes allows 63 characters in a label's value and in a container's name, but a manifest on disk was held to nothing. */
@@ -64,6 +66,17 @@ function messageFor(problem: PodProblem): string {
         'kubelet: it runs online, is neither limited nor suppressed by the agent, and holds its offline units for nothing. Drop either the ' +
         'requests and limits, or the offline resources.'
       )
+    case 'noExclusiveCpus':
+      return (
+        `The ${problem.qosClass} pod needs ${cpus(problem.wantedCpus)}${problem.qosClass === 'LSX' ? ' in whole cores' : ''} for itself, and ` +
+        `${problem.freeCpus === 0 ? 'none' : `only ${problem.freeCpus}`} can be given away. It runs on the online pool, and gets its own ` +
+        'when enough are free. Move it or another pod with CPUs of its own to another node, or ask for fewer.'
+      )
+    case 'noCpuRequest':
+      return (
+        `The pod is ${problem.qosClass} and requests no CPU, so the number of CPUs it should have for itself is not known. It runs on the ` +
+        'online pool. Request CPUs, or drop the class.'
+      )
   }
 }
 
@@ -76,6 +89,10 @@ function halfAsked(has: string, lacks: string): string {
     ? 'it shares the CPU of OT as if it had asked for a thousandth of a CPU'
     : 'it has no CPU limit of its own and the least weight among BE pods, so it gets what they leave of the offline allowance'
   return `${odd} Its memory is limited; ${share}. ${todo}`
+}
+
+function cpus(count: number): string {
+  return `${count} CPU${count === 1 ? '' : 's'}`
 }
 
 function pair({ key, value }: { readonly key: string; readonly value: string }): string {

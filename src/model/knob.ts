@@ -22,6 +22,14 @@ export interface KnobValues {
   weight: number
   /** 1 makes the group SCHED_IDLE against its siblings. */
   idle: number
+  /** Anolis, Alibaba: −1 (yields) to 2 (goes first) against its siblings; 0 is none. */
+  bvt: number
+  /** openEuler: −1 is offline, 0 online. Kernel: there is no way back from −1. */
+  qosLevel: number
+  /** TencentOS: 1 runs the group's tasks in a class below all others. */
+  offline: number
+  /** TencentOS: how offline groups share what is left to them; the scale of cpu.shares. */
+  btShares: number
   /** Bytes; null is no limit. */
   memoryMax: number | null
   memoryHigh: number | null
@@ -34,6 +42,10 @@ export interface KnobValues {
 export const KNOB_KINDS = [
   'quota',
   'burst',
+  'bvt',
+  'qosLevel',
+  'offline',
+  'btShares',
   'idle',
   'weight',
   'memoryMin',
@@ -107,6 +119,10 @@ export function formatKnobValue(setting: KnobSetting): string {
       return setting.value === null ? 'max' : formatBytes(setting.value)
     case 'burst':
       return `${setting.value} us`
+    case 'bvt':
+    case 'qosLevel':
+    case 'offline':
+    case 'btShares':
     case 'weight':
     case 'idle':
     case 'freeze':

@@ -37,6 +37,14 @@ export interface JournaledKnob {
 export type Journaled = ReadonlyKnobTable<JournaledKnob>
 
 /**
+ * Kernel: values that a group can't be brought back from. openEuler takes a group offline and refuses to bring it online again, so the
+ * original of such a knob is not written, and goes with the group.
+ */
+export function isOneWay(kind: KnobKind, from: KnobValue | undefined): boolean {
+  return kind === 'qosLevel' && from === -1
+}
+
+/**
  * Kernel: knobs that a write to another knob changes as a side effect, with what it leaves in them. Clearing cpu.idle puts the weight
  * back to its default whatever it was before, so the weight's original is saved along with that of idle.
  */

@@ -5,7 +5,17 @@
  */
 import { isPodUid } from './groups.ts'
 import type { ContainerKind, ContainerSpec, PodSpec } from './pod.ts'
-import { isSidecar, type Json, object, optional, podQos, podRequests, type PodResources, requestsOf } from './pod-resources.ts'
+import {
+  isSidecar,
+  type Json,
+  limitsOf,
+  object,
+  optional,
+  podQos,
+  podRequests,
+  type PodResources,
+  requestsOf,
+} from './pod-resources.ts'
 import { bytes, milliCpu } from './units.ts'
 
 const CONFIG_HASH = 'kubernetes.io/config.hash'
@@ -40,6 +50,7 @@ export function podFromObject(root: unknown, origin: string, impliedKind?: 'Pod'
     namespace: text(metadata['namespace'] ?? 'default', 'metadata.namespace'),
     name,
     labels: labels(metadata['labels']),
+    ...(typeof spec['priorityClassName'] === 'string' ? { priorityClassName: spec['priorityClassName'] } : {}),
     // The kubelet goes by the status where it has one, and that is what the pod's group is named by.
     kubeletQos: KUBELET_QOS.find((known) => known === status['qosClass']) ?? podQos(asked),
     requests: { cpuMilli: milliCpu(cpu), memoryBytes: bytes(memory) },
@@ -78,7 +89,14 @@ function containerSpec(container: Json, path: string, kind: ContainerKind, statu
     .map((entry) => (typeof entry === 'object' && entry !== null ? (entry as Json) : {}))
     .find((entry) => entry['name'] === name)?.['containerID']
   const { cpu: _cpu, memory: _memory, ...extended } = requestsOf(container)
-  return { name, kind, extended, ...(typeof id === 'string' && id !== '' ? { id } : {}) }
+  const cpuLimit = limitsOf(container)['cpu']
+  return {
+    name,
+    kind,
+    extended,
+    ...(cpuLimit === undefined || cpuLimit === 0 ? {} : { cpuLimitMilli: milliCpu(cpuLimit) }),
+    ...(typeof id === 'string' && id !== '' ? { id } : {}),
+  }
 }
 
 function labels(value: unknown): Record<string, string> {

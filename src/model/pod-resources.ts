@@ -82,6 +82,11 @@ export function requestsOf(container: Json): Amounts {
   return { ...resources(container, 'limits'), ...resources(container, 'requests') }
 }
 
+/** What a container may use at most. */
+export function limitsOf(container: Json): Amounts {
+  return resources(container, 'limits')
+}
+
 /**
  * Kubernetes: Guaranteed when every container, init containers included, limits cpu and memory and the pod requests no less; BestEffort
  * when none asks for either. Amounts of zero are as good as none. With resources of its own the pod is looked at as one container.

@@ -15,6 +15,8 @@ export interface ContainerSpec {
   readonly kind: ContainerKind
   /** Extended resources by full name, in units. */
   readonly extended: Readonly<Record<string, number>>
+  /** Absent without a limit. A resize that the kubelet has yet to make shows here first. */
+  readonly cpuLimitMilli?: MilliCpu
   /** The runtime's id with its scheme, as in `containerd://4f…`; absent until the container runs. */
   readonly id?: string
 }
@@ -27,6 +29,7 @@ export interface PodSpec {
   readonly namespace: string
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
+  readonly priorityClassName?: string
   readonly kubeletQos: KubeletQos
   /** Sum over the containers; an absent request counts as 0. */
   readonly requests: { readonly cpuMilli: MilliCpu; readonly memoryBytes: Bytes }
@@ -48,6 +51,17 @@ export interface PodUse {
   readonly throttledPermyriad: number
 }
 
+/** The bandwidth settings of one group, and whether they bit. */
+export interface GroupBandwidth {
+  readonly group: GroupPath
+  /** Of the group itself; never one without a limit. */
+  readonly quotaUs: number
+  readonly periodUs: number
+  readonly burstUs: number
+  /** Share of CFS periods in which the group was throttled since the reading before, 0 to 10000. */
+  readonly throttledPermyriad: number
+}
+
 export interface PodReading {
   readonly spec: PodSpec
   readonly group: GroupPath
@@ -56,6 +70,8 @@ export interface PodReading {
   /** False until the kubelet has made the pod's group. */
   readonly present: boolean
   readonly use?: Reading<PodUse>
+  /** Those of the pod's groups that have a quota; absent unless a rule asked for it, and for kubelet-BestEffort pods. */
+  readonly bandwidth?: readonly GroupBandwidth[]
 }
 
 /** Whether all containers of the pod have ended for good: it holds nothing any more, though its group may stay for some seconds. */

@@ -16,6 +16,13 @@ export function isOffline(qosClass: QosClass): qosClass is OfflineClass {
   return qosClass === 'BE' || qosClass === 'OT'
 }
 
+/** Online classes whose pods have CPUs of their own. */
+export type ExclusiveClass = 'LSX' | 'LSR'
+
+export function isExclusive(qosClass: QosClass): qosClass is ExclusiveClass {
+  return qosClass === 'LSX' || qosClass === 'LSR'
+}
+
 /** The four extended resources, in the order in which they are registered. */
 export const OFFLINE_RESOURCES = ['be-cpu', 'be-memory', 'ot-cpu', 'ot-memory'] as const
 export type OfflineResource = (typeof OFFLINE_RESOURCES)[number]

@@ -1,5 +1,5 @@
 /** What the agent tells the cluster: how the node fares, for scheduler plugins and people, and which pods ask for something odd. */
-import type { QosClass } from './qos.ts'
+import type { ExclusiveClass, QosClass } from './qos.ts'
 
 /** How the node fares. Shares in permyriad of the node's capacity. */
 export interface NodeSignals {
@@ -45,3 +45,13 @@ export type PodProblem =
   | { readonly code: 'twoKinds'; readonly first: string; readonly second: string; readonly taken: QosClass }
   /** Offline resources beside CPU or memory requests: the pod lies outside of the offline root and runs online, without limits of ours. */
   | { readonly code: 'requestsToo'; readonly resource: string; readonly kubeletQos: string }
+  /** There are not as many CPUs as it needs for itself: it runs on the online pool, and gets them when they are free. */
+  | {
+      readonly code: 'noExclusiveCpus'
+      readonly qosClass: ExclusiveClass
+      readonly wantedCpus: number
+      /** Of whole cores for LSX; beyond what the pool has to keep. */
+      readonly freeCpus: number
+    }
+  /** LSX or LSR without a CPU request, which says how many CPUs it should have: it runs on the online pool. */
+  | { readonly code: 'noCpuRequest'; readonly qosClass: ExclusiveClass }

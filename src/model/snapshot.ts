@@ -23,6 +23,8 @@ export interface Capabilities {
   /** Kernel: v1 refuses CPUs the parent lacks; v2 takes them and uses the intersection. */
   readonly nestedCpuset: boolean
   readonly kernelRelease: string
+  /** Whether tasks can be kept from sharing a core with others; undefined while nobody asked the kernel. */
+  readonly coreScheduling?: Capability
 }
 
 export interface CpuUse {

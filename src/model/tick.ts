@@ -28,7 +28,30 @@ export interface ResourceState {
   readonly fullName: string
   readonly registered: boolean
   readonly openStreams: number
+  /** Calls of Register that the kubelet accepted, and lists sent to it, since the start. */
+  readonly registrations: number
+  readonly pushes: number
   readonly advertisedUnits: number
   readonly allocatedUnits: number
+  /** Allocations that are over, since the start. */
+  readonly endedUnits: number
   readonly lastError?: string
+}
+
+/** How it is known which allocations are over. */
+export interface AllocationSource {
+  /** From the kubelet's pod-resources; otherwise guessed from the pods that are listed. */
+  readonly exact: boolean
+  readonly lastError?: string
+}
+
+/** How the agent stands with the API server that it tells of the node. */
+export interface ClusterState {
+  readonly server: string
+  /** Calls by the name of the operation. */
+  readonly writes: Readonly<Record<string, { readonly ok: number; readonly failed: number }>>
+  readonly droppedEvents: number
+  /** Why the last call failed; undefined once one succeeds again. */
+  readonly lastError?: string
+  readonly lastOkWallMs?: number
 }

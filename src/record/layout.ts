@@ -63,3 +63,9 @@ export function table(rows: readonly (readonly string[])[], align: readonly ('le
       .trimEnd(),
   )
 }
+
+/** A CPU list with room to break lines in; `-` for the empty one. */
+export function spread(cpus: { toString(): string }): string {
+  const text = cpus.toString()
+  return text === '' ? '-' : text.replaceAll(',', ', ')
+}

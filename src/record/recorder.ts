@@ -3,7 +3,7 @@
  * The write side is called from the loop, up to twenty times a second, and does no IO but the log; the read side is called from
  * HTTP and computes from memory.
  */
-import type { Instant, ResourceState, TickRecord } from '../model/index.ts'
+import type { AllocationSource, ClusterState, Instant, ResourceState, TickRecord } from '../model/index.ts'
 import { messageOf } from '../model/index.ts'
 import { type Change, ChangeTracker } from './changes.ts'
 import { explain, type Explanation } from './explain/explain.ts'
@@ -50,6 +50,8 @@ export class Recorder {
   #record: TickRecord | undefined
   #host: string | undefined
   #resources: readonly ResourceState[] = []
+  #cluster: ClusterState | undefined
+  #allocations: AllocationSource | undefined
   #loop: { -readonly [Key in keyof LoopStatus]: LoopStatus[Key] } = {
     ticks: 0,
     failingTicks: 0,
@@ -113,6 +115,18 @@ export class Recorder {
     this.#metrics.resources(states)
   }
 
+  /** Takes how it is known which allocations are over. */
+  allocations(source: AllocationSource): void {
+    this.#allocations = source
+    this.#metrics.allocations(source)
+  }
+
+  /** Takes how the agent stands with the API server. */
+  cluster(state: ClusterState): void {
+    this.#cluster = state
+    this.#metrics.cluster(state)
+  }
+
   /**
    * Takes what became of a changed configuration; `text` says what has changed, or what is wrong with a rejected one. The journal dates
    * it by the tick before it.
@@ -147,6 +161,8 @@ export class Recorder {
         loop: { ...this.#loop },
         writes: this.#tracker.writes,
         resources: this.#resources,
+        cluster: this.#cluster,
+        allocations: this.#allocations,
         record: this.#record,
       },
       nowMs,

@@ -8,13 +8,13 @@ import type {
   AllowanceBound,
   Because,
   ClassBecause,
+  ExclusiveClass,
   KnobKind,
   KnobSetting,
   KnobValue,
   NodeSignals,
   Outcome,
   PodProblem,
-  QosClass,
   Step,
   StepBecause,
   SuppressionInputs,
@@ -41,11 +41,28 @@ export function renderBecause(because: Because): string {
     case 'identity.idle':
       return `${because.qosClass} yields to everything beside it: the group is scheduled as idle`
     case 'identity.least':
-      return `${because.qosClass} gets the least weight there is, as cpu.idle can't be used: ${because.missing}`
+      return because.missing === undefined
+        ? `${because.qosClass} gets the least weight there is beside other offline pods`
+        : `${because.qosClass} gets the least weight there is, as cpu.idle can't be used: ${because.missing}`
+    case 'identity.class':
+      return `what ${because.qosClass} pods are to this kernel (backend ${because.backend})`
+    case 'identity.root':
+      return because.holds === 'offline'
+        ? `all offline pods lie below, and the kernel compares siblings: so their root yields too (backend ${because.backend})`
+        : `online pods lie below, and the kernel compares siblings: so their root goes first too (backend ${because.backend})`
+    case 'burst':
+      return burstReason(because)
     case 'placement.besteffort':
       return `${because.qosClass} may run on ${bestEffortCpus(because.dedicated, because.shared)}`
     case 'placement.pool':
-      return poolReason(because.qosClass, because.reserved, because.dedicated)
+      return poolReason(because)
+    case 'placement.exclusive':
+      return exclusiveReason(because.qosClass, because.requestedMilli)
+    case 'placement.beExclusive':
+      return (
+        `the BE pod asked for ${formatMilliCpu(because.askedMilli)} and has CPUs of its own among the best-effort CPUs ` +
+        `${because.bestEffort}: no other BE pod runs there, OT does`
+      )
     case 'suppress.root':
       return `${formula(because.inputs)}${boundNote(because.bound, because.inputs)}${untaggedNote(because.untaggedMilli)}`
     case 'suppress.ot':
@@ -115,20 +132,37 @@ function untaggedNote(untaggedMilli: number): string {
   return `; ${formatMilliCpu(untaggedMilli)} of untagged pods under the same root and room for their growth come on top`
 }
 
+function burstReason({ qosClass, sharePermyriad, quotaUs, throttledPermyriad }: Because & { code: 'burst' }): string {
+  const throttled =
+    throttledPermyriad === 0
+      ? 'it has been throttled before'
+      : `it is throttled in ${formatPermyriad(throttledPermyriad)} of periods`
+  return `the ${qosClass} pod may save up ${formatPermyriad(sharePermyriad)} of a quota of ${quotaUs} us in quiet periods: ${throttled}`
+}
+
 function bestEffortCpus(dedicated: string, shared: string): string {
   const parts = [
     ...(dedicated === '' ? [] : [`CPUs ${dedicated}, dedicated to offline pods`]),
-    ...(shared === '' ? [] : [`CPUs ${shared}, shared with the online pool`]),
+    ...(shared === '' ? [] : [`CPUs ${shared}, shared with online pods`]),
   ]
   return parts.length === 0 ? 'all online CPUs' : parts.join(', and ')
 }
 
-function poolReason(qosClass: QosClass, reserved: string, dedicated: string): string {
+function poolReason({ qosClass, reserved, dedicated, exclusive }: Because & { code: 'placement.pool' }): string {
   const kept = [
     ...(reserved === '' || qosClass === 'SYSTEM' ? [] : [`CPUs ${reserved}, reserved for the system`]),
     ...(dedicated === '' ? [] : [`CPUs ${dedicated}, dedicated to offline pods`]),
+    ...(exclusive === '' ? [] : [`CPUs ${exclusive}, which LSX and LSR pods have for themselves`]),
   ]
-  return kept.length === 0 ? `${qosClass} runs on the online pool` : `${qosClass} keeps off ${kept.join(', and ')}`
+  const own = qosClass === 'LSX' || qosClass === 'LSR' ? ' has no CPUs of its own and' : ''
+  return kept.length === 0 ? `${qosClass}${own} runs on the online pool` : `${qosClass}${own} keeps off ${kept.join(', and ')}`
+}
+
+function exclusiveReason(qosClass: ExclusiveClass, requestedMilli: number): string {
+  const asked = `the ${qosClass} pod requests ${formatMilliCpu(requestedMilli)}`
+  return qosClass === 'LSX'
+    ? `${asked} and has whole cores for itself: nobody else runs on them`
+    : `${asked} and has as many CPUs for itself: no other online pod runs on them`
 }
 
 /** Why a step is in the plan. */
@@ -161,6 +195,10 @@ export function renderClassBecause(because: ClassBecause): string {
       return `it asks for ${because.resource}`
     case 'labelContradicted':
       return `it asks for ${because.resource}, which counts for more than its label ${because.key}=${because.value}`
+    case 'level':
+      return `level ${because.key}=${because.value}`
+    case 'priorityClass':
+      return `the configured rule for priority class ${because.name}`
     case 'namespace':
       return `the configured rule for namespace ${because.namespace}`
     case 'labelIgnored':
@@ -169,7 +207,7 @@ export function renderClassBecause(because: ClassBecause): string {
         'requests), so its group is not under the offline root'
       )
     case 'kubeletQos':
-      return `kubelet QoS ${because.kubeletQos}; no label, offline resource or namespace rule says otherwise`
+      return `kubelet QoS ${because.kubeletQos}; no label, offline resource, level, priority class or namespace says otherwise`
   }
 }
 

@@ -3,6 +3,7 @@
  * calm tick. The dear and slow readings (memory, throttling, the list of containers) go round the pods in turn, so that the cost of a tick stays flat.
  */
 import type {
+  GroupBandwidth,
   GroupLayout,
   GroupPath,
   GroupMemory,
@@ -13,6 +14,7 @@ import type {
   PodUse,
 } from '../model/index.ts'
 import { bytes, childGroup, isPodGroupName, milliCpu, podGroup, qosRoot, type PodList } from '../model/index.ts'
+import { BandwidthReadings } from './bandwidth-readings.ts'
 import type { KnobReadings } from './knob-readings.ts'
 import { RateWindow } from './rates.ts'
 
@@ -33,6 +35,7 @@ interface TrackedPod {
   sweeps: number
   throttling: GroupThrottling
   throttledPermyriad: number
+  bandwidth: readonly GroupBandwidth[]
   reading: PodReading
   /** Set when the kernel said that the container list must be out of date. */
   relist: boolean
@@ -42,6 +45,9 @@ export class PodReadings {
   readonly #kernel: KernelPort
   readonly #layout: GroupLayout
   readonly #knobs: KnobReadings
+  readonly #bandwidth: BandwidthReadings
+  /** Whether quota, burst and throttling of online pods are read. */
+  readsBandwidth = false
   readonly #tracked = new Map<string, TrackedPod>()
   readonly #memory: GroupMemory = { usageBytes: 0, inactiveFileBytes: 0 }
   readonly #throttling: GroupThrottling = { periods: 0, throttledPeriods: 0 }
@@ -53,6 +59,7 @@ export class PodReadings {
     this.#kernel = kernel
     this.#layout = layout
     this.#knobs = knobs
+    this.#bandwidth = new BandwidthReadings(kernel)
   }
 
   get readings(): readonly PodReading[] {
@@ -100,7 +107,13 @@ export class PodReadings {
 
   #assemble(spec: PodSpec, pod: TrackedPod, nowMs: number): PodReading {
     const rate = pod.usage.perSecond(POD_WINDOW_MS)
-    const base = { spec, group: pod.group, childGroups: pod.children, present: true }
+    const base = {
+      spec,
+      group: pod.group,
+      childGroups: pod.children,
+      present: true,
+      ...(this.readsBandwidth && pod.bandwidth.length > 0 ? { bandwidth: pod.bandwidth } : {}),
+    }
     if (rate === undefined) return base
     const value: PodUse = {
       cpuMilli: milliCpu(rate.rate / 1000),
@@ -132,6 +145,7 @@ export class PodReadings {
       sweeps: 0,
       throttling: { periods: 0, throttledPeriods: 0 },
       throttledPermyriad: 0,
+      bandwidth: [],
       reading: { spec, group, childGroups: [], present: false },
       relist: false,
     }
@@ -144,7 +158,10 @@ export class PodReadings {
     const children = this.#kernel.listChildren(pod.group).map((name) => childGroup(pod.group, name))
     for (const old of pod.children) if (!children.includes(old)) this.#forget(old)
     pod.children = children
-    if (spec.kubeletQos !== 'BestEffort') return
+    if (spec.kubeletQos !== 'BestEffort') {
+      pod.bandwidth = this.readsBandwidth ? this.#bandwidth.read([pod.group, ...children]) : []
+      return
+    }
     // Where a child's quota may not exceed its parent's, those of containers matter to the plan too.
     if (this.#kernel.capabilities.nestedQuota) for (const child of children) this.#knobs.read(child, 'quota', nowMs)
     this.#readThrottling(pod)
@@ -171,11 +188,14 @@ export class PodReadings {
     this.#forget(pod.group)
     pod.usage = new RateWindow(0, POD_SAMPLES)
     pod.throttling = { periods: 0, throttledPeriods: 0 }
+    for (const child of pod.children) this.#bandwidth.forget(child)
+    pod.bandwidth = []
     pod.children = []
   }
 
   #forget(group: GroupPath): void {
     this.#kernel.forget(group)
+    this.#bandwidth.forget(group)
     this.#knobs.forget(group)
   }
 

@@ -9,6 +9,7 @@ import type {
   GroupPath,
   Instant,
   KernelPort,
+  KubeletQos,
   NodeReadings,
   NodeSnapshot,
   OfflineResource,
@@ -21,6 +22,7 @@ import { KnobReadings } from './knob-readings.ts'
 import { PodReadings } from './pod-readings.ts'
 import { RateWindow } from './rates.ts'
 
+const KUBELET_QOS = ['Guaranteed', 'Burstable', 'BestEffort'] as const satisfies readonly KubeletQos[]
 const PRESSURES = ['cpu', 'memory', 'io'] as const satisfies readonly PressureResource[]
 
 export interface SensorOptions {
@@ -97,6 +99,7 @@ export class Sensor {
     }
     this.knobs.read(this.#offlineRoot, 'quota', at.nowMs)
     if (pace === 'calm') this.#readNestedQuotas(at.nowMs)
+    if (pace === 'calm') this.#readRootSets(at.nowMs)
     this.#seq += 1
     const node = this.#cpuReading(this.#nodeCpu, kernel.nodeCpuSource)
     const offline = this.#cpuReading(this.#offlineCpu, this.#offlineRoot)
@@ -168,6 +171,18 @@ export class Sensor {
     for (const group of this.pods.unlisted) {
       this.knobs.read(group, 'quota', nowMs)
       for (const name of kernel.listChildren(group)) this.knobs.read(childGroup(group, name), 'quota', nowMs)
+    }
+  }
+
+  /**
+   * Where a child's CPUs must be its parent's, the sets that the kubelet's groups hold bound what pods can get. Kernel: a CPU that was
+   * unplugged under v1 and is back is in no group but the root.
+   */
+  #readRootSets(nowMs: number): void {
+    const { kernel, layout } = this.#options
+    if (!kernel.capabilities.nestedCpuset) return
+    for (const root of KUBELET_QOS.map((qos) => qosRoot(layout, qos))) {
+      this.knobs.read(root, 'cpuset', nowMs)
     }
   }
 }

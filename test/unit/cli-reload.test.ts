@@ -25,4 +25,9 @@ describe('a reloaded configuration', () => {
       atStart.mode,
     ])
   })
+  it('does not make the root idle in an agent that was started to leave its values at its exit', () => {
+    const later = loadConfig({ text: 'onExit: release\nidentity: { rootIdle: true, backend: weight }' }).config
+    const inForce = withLiveSettings(loadConfig().config, later)
+    expect([inForce.onExit, inForce.identity.rootIdle, inForce.identity.backend]).toEqual(['hold', false, 'weight'])
+  })
 })

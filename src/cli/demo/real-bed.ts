@@ -141,9 +141,8 @@ export class RealBed implements Bed {
     let same = 0
     const different: string[] = []
     for (const [path, before] of this.#photos.flatMap((photo) => [...photo])) {
-      const now = readFileSync(path, 'latin1').trim()
-      if (now === before) same += 1
-      else different.push(`${path}: was ${before}, is ${now}`)
+      if (this.#sandbox.isRestored(path, before)) same += 1
+      else different.push(`${path}: was ${before}, is ${readFileSync(path, 'latin1').trim()}`)
     }
     return { same, different }
   }

@@ -254,7 +254,7 @@ class Act implements TickSink {
   }
 
   #allocatable(resource: OfflineResource): number {
-    return this.#kubelet.nodeStatus()[`${this.#settings.config.resources.domain}/${resource}`]?.allocatable ?? 0
+    return this.#kubelet.nodeStatus()[this.#settings.config.resources.fullNames[resource]]?.allocatable ?? 0
   }
 
   #statusText(): string {

@@ -10,15 +10,16 @@ import type {
   KubeletQos,
   Offer,
   OfflineResource,
-  PlacementState,
   QosClass,
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { AgentError, hasEnded, isOffline, podKey, QOS_CLASSES } from '../../model/index.ts'
+import { AgentError, hasEnded, isOffline, podKey } from '../../model/index.ts'
 import { type ContainerExplanation, explainContainers } from './containers.ts'
+import { type CpuExplanation, explainCpu, ownCpusText } from './cpu.ts'
 import { explainKnobs, type KnobExplanation, type KnobView } from './knob.ts'
 import { renderClassBecause, renderFinding } from '../render.ts'
+import { renderClassIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause, renderTerm } from '../render-offer.ts'
 import { noSubject, parseSubject } from './subject.ts'
 
@@ -28,6 +29,8 @@ export interface PodExplanation {
   readonly uid: string
   readonly qosClass: QosClass
   readonly because: string
+  /** What tells it from pods of other classes. */
+  readonly identity?: string
   readonly kubeletQos: KubeletQos
   readonly phase: string
   /** Where the pod source read it. */
@@ -42,6 +45,8 @@ export interface PodExplanation {
     readonly throttledPermyriad: number
     readonly ageMs: number
   }
+  /** The CPUs that it has for itself, and why. */
+  readonly ownCpus?: string
   /** What is odd about what it asks for, and what to do. */
   readonly findings: readonly string[]
   readonly containers: readonly ContainerExplanation[]
@@ -58,26 +63,6 @@ export interface GroupExplanation {
   /** The container of that pod that owns it. */
   readonly container?: string
   readonly knobs: readonly KnobExplanation[]
-}
-
-export interface CpuExplanation {
-  readonly is: 'cpu'
-  readonly cpu: number
-  readonly core: number
-  readonly socket: number
-  readonly node: number
-  readonly cache: number
-  /** Threads of the same core, this one included; a CPU list. */
-  readonly siblings: string
-  readonly cacheCpus: string
-  readonly sets: readonly { readonly name: string; readonly contains: boolean; readonly cpus: string }[]
-  /** Pods that no cpuset binds may run anywhere, whatever the sets say. */
-  readonly classes: readonly {
-    readonly qosClass: QosClass
-    readonly may: boolean
-    readonly pods: number
-    readonly bound: number
-  }[]
 }
 
 export interface ResourceExplanation {
@@ -134,12 +119,14 @@ function explainPod(key: string, view: KnobView): PodExplanation {
     throw noSubject('pod', key, keys)
   }
   const { spec, group, childGroups, present, use } = pod.reading
+  const ownCpus = ownCpusText(spec.uid, view.record)
   return {
     is: 'pod',
     pod: key,
     uid: spec.uid,
     qosClass: pod.qosClass,
     because: renderClassBecause(pod.because),
+    ...(decision.identity === undefined ? {} : { identity: renderClassIdentity(decision.identity, pod.qosClass) }),
     kubeletQos: spec.kubeletQos,
     phase: spec.phase,
     origin: spec.origin,
@@ -147,6 +134,7 @@ function explainPod(key: string, view: KnobView): PodExplanation {
     present,
     ...(isOffline(pod.qosClass) ? { asked: askedOf(pod) } : {}),
     ...(use === undefined ? {} : { use: { ...use.value, ageMs: view.nowMs - use.atMs } }),
+    ...(ownCpus === undefined ? {} : { ownCpus }),
     findings: findingsOf(pod, decision),
     ...explainContainers(pod.reading),
     knobs: [group, ...childGroups].flatMap((each) => explainKnobs(each, view)),
@@ -182,44 +170,6 @@ function explainGroup(group: GroupPath, view: KnobView): GroupExplanation {
   if (owner === undefined) return { is: 'group', group, knobs }
   const container = explainContainers(owner.reading).containers.find((candidate) => candidate.group === group)?.name
   return { is: 'group', group, pod: podKey(owner.reading.spec), ...(container === undefined ? {} : { container }), knobs }
-}
-
-function explainCpu(id: number, { snapshot, decision }: TickRecord): CpuExplanation {
-  const { topology } = snapshot
-  const cpu = topology.cpu(id)
-  if (cpu === undefined) {
-    throw new AgentError('E_NO_SUBJECT', `no CPU ${id} is online; online are ${topology.online.toString()}`)
-  }
-  const { placement } = decision
-  const cacheCpus = topology.caches.find((cache) => cache.id === cpu.cache)?.cpus
-  return {
-    is: 'cpu',
-    cpu: id,
-    core: cpu.core,
-    socket: cpu.socket,
-    node: cpu.node,
-    cache: cpu.cache,
-    siblings: topology.siblingsOf(id).toString(),
-    cacheCpus: cacheCpus?.toString() ?? '',
-    sets: (
-      [
-        ['reserved', placement.reserved],
-        ['online pool', placement.pool],
-        ['dedicated', placement.dedicated],
-        ['best effort', placement.bestEffort],
-      ] as const
-    ).map(([name, set]) => ({ name, contains: set.has(id), cpus: set.toString() })),
-    classes: QOS_CLASSES.map((qosClass) => {
-      const pods = decision.pods.filter((pod) => pod.qosClass === qosClass)
-      const bound = pods.filter(({ reading }) => decision.desired.get(reading.group, 'cpuset') !== undefined)
-      return { qosClass, may: mayUse(qosClass, id, placement), pods: pods.length, bound: bound.length }
-    }),
-  }
-}
-
-function mayUse(qosClass: QosClass, cpu: number, placement: PlacementState): boolean {
-  if (isOffline(qosClass)) return placement.bestEffort.has(cpu)
-  return placement.pool.has(cpu) || (qosClass === 'SYSTEM' && placement.reserved.has(cpu))
 }
 
 function explainResource(

@@ -4,10 +4,11 @@
  * else.
  */
 import { formatBytes, formatMilliCpu, formatPermyriad, groupName } from '../../model/index.ts'
-import type { CpuExplanation, Explanation, GroupExplanation, PodExplanation, ResourceExplanation } from './explain.ts'
+import type { CpuExplanation } from './cpu.ts'
+import type { Explanation, GroupExplanation, PodExplanation, ResourceExplanation } from './explain.ts'
 import type { KnobExplanation } from './knob.ts'
 import { count } from '../render.ts'
-import { formatDuration, labelled, table } from '../layout.ts'
+import { formatDuration, labelled, spread, table } from '../layout.ts'
 
 const COLUMN = 14
 
@@ -37,6 +38,7 @@ function podLines(pod: PodExplanation): readonly string[] {
   return [
     ...row('pod', pod.pod),
     ...row('class', `${pod.qosClass}: ${pod.because}`),
+    ...(pod.identity === undefined ? [] : row('identity', pod.identity)),
     ...row('kubelet', `QoS ${pod.kubeletQos}, phase ${pod.phase}, UID ${pod.uid}, read from ${pod.origin}`),
     ...row('group', `${pod.group}${pod.present ? '' : ' (not made yet)'}`),
     ...(asked === undefined ? [] : row('asked', `CPU: ${asked.cpu}, memory: ${asked.memory}`)),
@@ -47,6 +49,7 @@ function podLines(pod: PodExplanation): readonly string[] {
           `${formatMilliCpu(use.cpuMilli)} CPU, working set ${formatBytes(use.workingSetBytes)}, ` +
             `throttled in ${formatPermyriad(use.throttledPermyriad)} of periods (read ${formatDuration(use.ageMs)} ago)`,
         )),
+    ...(pod.ownCpus === undefined ? [] : row('own CPUs', pod.ownCpus)),
     ...pod.findings.flatMap((finding) => row('finding', finding)),
     ...containerLines(pod),
     ...knobLines(pod.knobs),
@@ -104,11 +107,12 @@ function knobBlock(knob: KnobExplanation): readonly string[] {
 }
 
 function cpuLines(cpu: CpuExplanation): readonly string[] {
-  const spread = (cpus: string): string => (cpus === '' ? '-' : cpus.replaceAll(',', ', '))
   return [
     ...row('cpu', String(cpu.cpu)),
     ...row('place', `core ${cpu.core}, socket ${cpu.socket}, NUMA node ${cpu.node}, last-level cache ${cpu.cache}`),
+    ...row('whose', cpu.owner),
     ...row('siblings', `CPUs ${spread(cpu.siblings)} are threads of this core`),
+    ...cpu.siblingOwners.flatMap((sibling) => row(`CPU ${sibling.cpu}`, sibling.owner)),
     ...row('cache', `CPUs ${spread(cpu.cacheCpus)} share its last-level cache`),
     '',
     'sets',

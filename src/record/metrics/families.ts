@@ -108,6 +108,10 @@ function workloadFamilies(make: Maker) {
     pods: make.gauge('pods', 'Pods listed, by class', ['class']),
     classCpuUsed: make.gauge('class_cpu_used_cores', 'CPU used by the pods of a class', ['class']),
     classMemory: make.gauge('class_memory_working_set_bytes', 'Working set of the pods of an offline class', ['class']),
+    identityBackend: make.gauge('identity_backend', 'What tells the pods of a class from others: 1 for that backend', [
+      'class',
+      'backend',
+    ]),
     podFindings: make.gauge('pod_findings', 'Odd things that pods ask for, by reason', ['reason']),
     podSourceProblems: make.gauge('pod_source_problems', 'Files or objects that the pod source could not use'),
     abstentions: make.gauge('abstentions', 'Times a rule abstained in the last tick', ['rule']),
@@ -128,7 +132,25 @@ function resourceFamilies(make: Maker) {
       ['resource'],
     ),
     registered: make.gauge('kubelet_registered', 'Whether the resource is registered with the kubelet: 1 or 0', ['resource']),
+    registrations: make.counter('kubelet_registrations_total', 'Registrations that the kubelet accepted', ['resource']),
+    pushes: make.counter('kubelet_pushes_total', 'Device lists sent to the kubelet', ['resource']),
+    ended: make.counter('resource_allocations_ended_units_total', 'Units whose allocation is over', ['resource']),
+    podResources: make.gauge(
+      'kubelet_pod_resources_available',
+      'Whether ended allocations are known from pod-resources (1) or guessed from the listed pods (0)',
+    ),
     streams: make.gauge('kubelet_streams', 'Open ListAndWatch streams of the kubelet', ['resource']),
+  }
+}
+
+function clusterFamilies(make: Maker) {
+  return {
+    calls: make.counter('cluster_calls_total', 'Calls to the API server about the node and its pods, by operation and outcome', [
+      'operation',
+      'outcome',
+    ]),
+    lastSuccess: make.gauge('cluster_last_success_timestamp_seconds', 'Unix time of the last such call that succeeded'),
+    droppedEvents: make.counter('cluster_events_dropped_total', 'Events that were not written because there were too many'),
   }
 }
 
@@ -144,6 +166,7 @@ export function createFamilies() {
     signals: signalFamilies(make),
     workload: workloadFamilies(make),
     resource: resourceFamilies(make),
+    cluster: clusterFamilies(make),
   }
 }
 

@@ -4,7 +4,9 @@
  */
 import { type Gauge, Registry } from 'prom-client'
 import type {
+  AllocationSource,
   AllowanceBound,
+  ClusterState,
   Decision,
   FindingCode,
   Mode,
@@ -54,6 +56,8 @@ export class Metrics {
   #mode: Mode | undefined
   #bound: AllowanceBound | undefined
   #cpuMicros = 0
+  #cluster: ClusterState | undefined
+  readonly #resources = new Map<string, ResourceState>()
 
   /** `startedWallMs` is when the process started, in milliseconds since the epoch. */
   constructor(version: string, startedWallMs: number) {
@@ -104,7 +108,30 @@ export class Metrics {
       resource.allocated.set(labels, state.allocatedUnits)
       resource.registered.set(labels, state.registered ? 1 : 0)
       resource.streams.set(labels, state.openStreams)
+      const before = this.#resources.get(state.resource)
+      resource.registrations.inc(labels, state.registrations - (before?.registrations ?? 0))
+      resource.pushes.inc(labels, state.pushes - (before?.pushes ?? 0))
+      resource.ended.inc(labels, state.endedUnits - (before?.endedUnits ?? 0))
+      this.#resources.set(state.resource, state)
     }
+  }
+
+  allocations({ exact }: AllocationSource): void {
+    this.#families.resource.podResources.set(exact ? 1 : 0)
+  }
+
+  /** Counts are taken as they stand; what they grew by since the last call is added. */
+  cluster(state: ClusterState): void {
+    const { calls, lastSuccess, droppedEvents } = this.#families.cluster
+    const before = this.#cluster
+    for (const [operation, { ok, failed }] of Object.entries(state.writes)) {
+      const known = before?.writes[operation]
+      calls.inc({ operation, outcome: 'ok' }, ok - (known?.ok ?? 0))
+      calls.inc({ operation, outcome: 'failed' }, failed - (known?.failed ?? 0))
+    }
+    droppedEvents.inc(state.droppedEvents - (before?.droppedEvents ?? 0))
+    setOrRemove(lastSuccess, state.lastOkWallMs === undefined ? undefined : state.lastOkWallMs / 1000)
+    this.#cluster = { ...state, writes: structuredClone(state.writes) }
   }
 
   configReload(outcome: ReloadOutcome): void {
@@ -177,6 +204,7 @@ export class Metrics {
     this.#slowNode(snapshot)
     this.#classes(decision)
     this.#findings(decision)
+    this.#identity(decision)
     this.#offers(decision)
     if (snapshot.capabilities !== this.#capabilities) {
       for (const knob of KNOB_KINDS)
@@ -207,6 +235,13 @@ export class Metrics {
     }
     workload.classMemory.set({ class: 'BE' }, sums.BE.workingSetBytes)
     workload.classMemory.set({ class: 'OT' }, sums.OT.workingSetBytes)
+  }
+
+  #identity({ identity }: Decision): void {
+    const { identityBackend } = this.#families.workload
+    identityBackend.reset()
+    if (identity === undefined) return
+    for (const qosClass of QOS_CLASSES) identityBackend.set({ class: qosClass, backend: identity.backends[qosClass] }, 1)
   }
 
   #findings({ findings }: Decision): void {

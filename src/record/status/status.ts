@@ -3,7 +3,10 @@
  * somebody asks, from the last finished tick and the counts the recorder keeps; nothing is read from the node for it.
  */
 import type {
+  AllocationSource,
   Capabilities,
+  ClusterState,
+  Decision,
   KnobKind,
   Mode,
   OfflineResource,
@@ -15,8 +18,10 @@ import type {
 } from '../../model/index.ts'
 import { findingText, isSuccess, KNOB_KINDS, OFFLINE_RESOURCES, podKey, QOS_CLASSES } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
+import { type CpuMapPart, cpuMapOf } from './cpu-map.ts'
 import { type ClassSum, sumClasses } from '../classes.ts'
 import { count, renderAbstention, renderOutcome, renderSignals, renderStep, renderSuppression } from '../render.ts'
+import { renderIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause } from '../render-offer.ts'
 
 interface StatusProblem {
@@ -80,6 +85,8 @@ export interface Status {
   readonly uptimeMs: number
   readonly loop: LoopStatus
   readonly resources: readonly ResourceStatus[]
+  /** Undefined where no API server is told of the node. */
+  readonly cluster?: ClusterStatus
   readonly problems: readonly StatusProblem[]
   /** Undefined until a tick has finished, like all that follows from one. */
   readonly mode?: Mode
@@ -92,14 +99,26 @@ export interface Status {
     readonly pool: string
     readonly dedicated: string
     readonly bestEffort: string
+    /** Of LSX and LSR pods, and BE pods that are pinned: whose CPUs. */
+    readonly own: readonly { readonly pod: string; readonly qosClass: QosClass; readonly cpus: string; readonly shared: string }[]
   }
+  readonly cpuMap?: readonly CpuMapPart[]
   readonly classes?: readonly (ClassSum & { readonly qosClass: QosClass })[]
   readonly podSource?: { readonly source: string; readonly ageMs: number; readonly pods: number }
   readonly knobs?: { readonly journaled: number; readonly toChange: number }
+  /** Which backend tells the classes apart. */
+  readonly identity?: string
   /** How the node fares, as the cluster is told; undefined while nothing is told. */
   readonly signals?: string
   /** Odd things that pods ask for: all of them by number, the first by name. */
   readonly findings?: { readonly count: number; readonly first: readonly FindingStatus[] }
+}
+
+export interface ClusterStatus {
+  readonly server: string
+  readonly calls: number
+  readonly failedCalls: number
+  readonly lastOkWallMs?: number
 }
 
 interface FindingStatus {
@@ -119,6 +138,8 @@ export interface StatusView {
   readonly loop: LoopStatus
   readonly writes: ReadonlyKnobTable<LastWrite>
   readonly resources: readonly ResourceState[]
+  readonly cluster?: ClusterState | undefined
+  readonly allocations?: AllocationSource | undefined
   readonly record: TickRecord | undefined
 }
 
@@ -131,6 +152,7 @@ export function statusOf(view: StatusView, nowMs: number): Status {
     loop: view.loop,
     ...(record === undefined ? {} : tickParts(record, nowMs)),
     resources: OFFLINE_RESOURCES.map((resource) => resourceStatus(resource, view)),
+    ...(view.cluster === undefined ? {} : { cluster: clusterStatus(view.cluster) }),
     problems: problemsOf(view),
   }
 }
@@ -151,6 +173,7 @@ function tickParts(record: TickRecord, nowMs: number) {
     node: nodeStatus(record),
     ...(decision.suppression === undefined ? {} : { suppression: renderSuppression(decision.suppression) }),
     ...(decision.signals === undefined ? {} : { signals: renderSignals(decision.signals) }),
+    ...(decision.identity === undefined ? {} : { identity: renderIdentity(decision.identity) }),
     findings: {
       count: decision.findings.length,
       first: decision.findings.slice(0, MAX_FINDINGS).map((finding) => ({ pod: podKey(finding), ...findingText(finding) })),
@@ -160,11 +183,28 @@ function tickParts(record: TickRecord, nowMs: number) {
       pool: placement.pool.toString(),
       dedicated: placement.dedicated.toString(),
       bestEffort: placement.bestEffort.toString(),
+      own: ownCpus(decision),
     },
+    cpuMap: cpuMapOf(snapshot.topology, placement),
     classes: QOS_CLASSES.map((qosClass) => ({ qosClass, ...sums[qosClass] })),
     podSource: { source: snapshot.pods.source, ageMs: nowMs - snapshot.pods.atMs, pods: snapshot.pods.pods.length },
     knobs: { journaled: record.journaled.size, toChange: record.plan.length },
   }
+}
+
+function ownCpus({ placement, pods }: Decision): NonNullable<Status['placement']>['own'] {
+  const names = new Map(pods.map(({ reading: { spec } }) => [spec.uid, podKey(spec)]))
+  const nameOf = (uid: string): string => names.get(uid) ?? uid
+  const exclusive = placement.exclusive.map(({ uid, qosClass, cpus, shared }) => {
+    return { pod: nameOf(uid), qosClass, cpus: cpus.toString(), shared: shared.toString() }
+  })
+  const pinned = placement.pinned.map(({ uid, cpus }) => ({
+    pod: nameOf(uid),
+    qosClass: 'BE' as const,
+    cpus: cpus.toString(),
+    shared: '',
+  }))
+  return [...exclusive, ...pinned]
 }
 
 function nodeStatus({ snapshot }: TickRecord): NodeStatus {
@@ -209,7 +249,16 @@ function resourceStatus(resource: OfflineResource, { record, resources }: Status
   }
 }
 
-function problemsOf({ loop, record, resources, writes }: StatusView): readonly StatusProblem[] {
+function clusterStatus({ server, writes, lastOkWallMs }: ClusterState): ClusterStatus {
+  const sums = { calls: 0, failedCalls: 0 }
+  for (const { ok, failed } of Object.values(writes)) {
+    sums.calls += ok + failed
+    sums.failedCalls += failed
+  }
+  return { server, ...sums, ...(lastOkWallMs === undefined ? {} : { lastOkWallMs }) }
+}
+
+function problemsOf({ loop, record, resources, writes, cluster, allocations }: StatusView): readonly StatusProblem[] {
   const problems: StatusProblem[] = []
   const add = (severity: StatusProblem['severity'], text: string) => problems.push({ severity, text })
   if (record === undefined) add('error', 'no tick has finished yet')
@@ -219,6 +268,10 @@ function problemsOf({ loop, record, resources, writes }: StatusView): readonly S
     if (!state.registered)
       add('error', `${state.fullName} is not registered with the kubelet: ${state.lastError ?? 'waiting for it'}`)
   }
+  if (allocations?.exact === false && allocations.lastError !== undefined) {
+    add('warning', `ended allocations are guessed from the listed pods: ${allocations.lastError}`)
+  }
+  if (cluster?.lastError !== undefined) add('warning', `API server: ${cluster.lastError}`)
   if (record === undefined) return problems
   // Only what is still in the plan: a write that failed and is no longer wanted is history.
   for (const { group, kind } of record.plan) {

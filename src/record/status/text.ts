@@ -4,13 +4,16 @@
  */
 import { formatBytes, formatMilliCpu } from '../../model/index.ts'
 import { count } from '../render.ts'
-import type { LoopStatus, NodeStatus, ResourceStatus, Status, TickStatus } from './status.ts'
-import { clip, formatDuration, labelled, table, WIDTH, wrap } from '../layout.ts'
+import type { ClusterStatus, LoopStatus, NodeStatus, ResourceStatus, Status, TickStatus } from './status.ts'
+import { clip, formatDuration, labelled, spread, table, WIDTH, wrap } from '../layout.ts'
+import { renderCpuMap } from './cpu-map.ts'
 
 /** Column at which values begin. */
 const COLUMN = 14
 /** More would push the rest of the page off the screen. */
 const MAX_PROBLEMS = 20
+/** The map shows the CPUs of all. */
+const MAX_OWN = 20
 
 /** The whole page, ending in a newline. */
 export function renderStatus(status: Status): string {
@@ -29,6 +32,7 @@ export function renderStatus(status: Status): string {
           'pods',
           `${status.podSource.pods} from ${status.podSource.source}, read ${formatDuration(status.podSource.ageMs)} ago`,
         )),
+    ...(status.cluster === undefined ? [] : row('cluster', clusterText(status.cluster))),
     ...(status.knobs === undefined
       ? []
       : row('knobs', `${status.knobs.toChange} to change, ${status.knobs.journaled} with a journaled original`)),
@@ -36,7 +40,9 @@ export function renderStatus(status: Status): string {
     ...problemLines(status),
     ...(status.suppression === undefined ? [] : ['', ...row('suppression', status.suppression)]),
     ...(status.signals === undefined ? [] : ['', ...row('signals', status.signals)]),
+    ...(status.identity === undefined ? [] : ['', ...row('identity', status.identity)]),
     ...(status.placement === undefined ? [] : ['', 'CPUs', ...placementLines(status.placement)]),
+    ...(status.cpuMap === undefined ? [] : ['', ...renderCpuMap(status.cpuMap)]),
     ...(classes === undefined ? [] : ['', ...classLines(classes)]),
     '',
     ...resourceLines(status.resources),
@@ -80,6 +86,11 @@ function nodeLines(name: string, host: string | undefined, node: NodeStatus): re
   ]
 }
 
+function clusterText({ server, calls, failedCalls, lastOkWallMs }: ClusterStatus): string {
+  const last = lastOkWallMs === undefined ? 'none has succeeded yet' : `last success ${new Date(lastOkWallMs).toISOString()}`
+  return `${server}, ${count(calls, 'call')}, ${failedCalls} failed, ${last}`
+}
+
 function tickText(tick: TickStatus): string {
   return `number ${tick.seq}, ${formatDuration(tick.ageMs)} ago, pace ${tick.pace}, took ${tick.tookMs.toFixed(1)} ms, ${tick.lateMs.toFixed(1)} ms late`
 }
@@ -97,13 +108,21 @@ function problemLines({ problems }: Status): readonly string[] {
   return [count(problems.length, 'problem'), ...lines, ...more]
 }
 
-function placementLines(placement: NonNullable<Status['placement']>): readonly string[] {
+function placementLines({ own, ...sets }: NonNullable<Status['placement']>): readonly string[] {
   return [
-    ['reserved', placement.reserved],
-    ['online pool', placement.pool],
-    ['dedicated', placement.dedicated],
-    ['best effort', placement.bestEffort],
-  ].flatMap(([label = '', cpus = '']) => labelled(`  ${label}`, cpus === '' ? '-' : cpus.replaceAll(',', ', '), COLUMN + 2))
+    ...[
+      ['reserved', sets.reserved],
+      ['online pool', sets.pool],
+      ['dedicated', sets.dedicated],
+      ['best effort', sets.bestEffort],
+    ].flatMap(([label = '', cpus = '']) => labelled(`  ${label}`, spread(cpus), COLUMN + 2)),
+    ...own.slice(0, MAX_OWN).flatMap((pod) => labelled(`  ${pod.qosClass} pod`, ownText(pod), COLUMN + 2)),
+    ...(own.length > MAX_OWN ? [`  and ${own.length - MAX_OWN} more pods with CPUs of their own; see explain cpu N`] : []),
+  ]
+}
+
+function ownText({ pod, cpus, shared }: NonNullable<Status['placement']>['own'][number]): string {
+  return `${pod}: ${spread(cpus)}${shared === '' ? '' : `; shares ${spread(shared)} with offline pods`}`
 }
 
 function classLines(classes: NonNullable<Status['classes']>): readonly string[] {

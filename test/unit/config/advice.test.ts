@@ -33,3 +33,15 @@ describe('a kubelet whose certificate is not checked', () => {
       expect(at(url)).toThrow(AgentError)
   })
 })
+
+describe('names of the resources', () => {
+  it('are configurable, each on its own and with the domain', () => {
+    const { config } = loadConfig({ text: 'resources: { domain: example.com, beCpu: batch-cpu }' })
+    expect(config.resources.fullNames).toMatchObject({ 'be-cpu': 'example.com/batch-cpu', 'ot-memory': 'example.com/ot-memory' })
+  })
+
+  it('must be qualified names, and four different ones', () => {
+    expect(() => loadConfig({ text: 'resources: { beCpu: -x }' })).toThrow(/beCpu/)
+    expect(() => loadConfig({ text: 'resources: { beCpu: x, otCpu: x }' })).toThrow(/four different names/)
+  })
+})

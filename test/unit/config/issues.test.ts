@@ -120,6 +120,10 @@ describe('impossible combinations', () => {
       'placement.reservedCpus: 0-3 shares CPUs 2-3 with placement.dedicatedCpus (2-5)',
     ],
     [
+      'identity: {rootIdle: true}',
+      'identity.rootIdle: true needs onExit: release, not hold: a kubelet that starts while no agent runs must find the root as it left it',
+    ],
+    [
       'suppressCpu: {staleMs: 1999}',
       'suppressCpu.staleMs: 1999 must be at least twice loop.calmMs (1000), or calm readings are stale',
     ],
@@ -141,6 +145,7 @@ describe('impossible combinations', () => {
     'loop: {guardMs: 50}',
     'loop: {hotMs: 100, calmMs: 100}',
     'placement: {reservedCpus: "0-3", dedicatedCpus: "4-5"}',
+    'onExit: release\nidentity: {rootIdle: true}',
     'suppressCpu: {staleMs: 2000}',
     'suppressCpu: {windowMs: 25}',
   ])('%s is just possible', (content) => {

@@ -5,6 +5,13 @@ import { AgentError } from '../../../src/model/index.ts'
 import { writeFileSync } from 'node:fs'
 import { failureOf, yamlFile } from './support.ts'
 
+const FULL_NAMES = {
+  'be-cpu': 'kube-agent.io/be-cpu',
+  'be-memory': 'kube-agent.io/be-memory',
+  'ot-cpu': 'kube-agent.io/ot-cpu',
+  'ot-memory': 'kube-agent.io/ot-memory',
+}
+
 describe('defaults', () => {
   it('are what no file, an empty file, a comment, null and empty blocks give', () => {
     const { config } = loadConfig()
@@ -31,10 +38,28 @@ describe('defaults', () => {
       },
       loop: { guardMs: 25, hotMs: 50, calmMs: 1000 },
       pods: { source: 'auto', directory: '/var/lib/kube-agent/pods', rescanMs: 5000, maxPods: 1000 },
-      classes: { label: 'kube-agent.io/qos-class', namespaces: {}, besteffort: 'UNTAGGED' },
-      resources: { domain: 'kube-agent.io', cpuUnitMilli: 100, memoryUnitBytes: 512 * 2 ** 20 },
-      placement: { enabled: true, reservedCpus: CpuSet.EMPTY, dedicatedCpus: CpuSet.EMPTY, lsSharePermyriad: 10_000 },
-      identity: { enabled: true },
+      classes: {
+        label: 'kube-agent.io/qos-class',
+        koordinatorLabel: false,
+        levelLabel: 'kube-agent.io/level',
+        levels: { P0: 'LSX', P1: 'LSR', P2: 'LS', P3: 'LS', P4: 'LS' },
+        priorityClasses: {},
+        namespaces: {},
+        besteffort: 'UNTAGGED',
+      },
+      resources: { domain: 'kube-agent.io', fullNames: FULL_NAMES, cpuUnitMilli: 100, memoryUnitBytes: 512 * 2 ** 20 },
+      placement: {
+        enabled: true,
+        reservedCpus: CpuSet.EMPTY,
+        dedicatedCpus: CpuSet.EMPTY,
+        lsSharePermyriad: 10_000,
+        lsrSharePermyriad: 5000,
+        bePinning: 'shared',
+        strategy: 'pack',
+        poolMinCpus: 1,
+      },
+      identity: { enabled: true, backend: 'auto', rootIdle: false, coreScheduling: false },
+      burst: { enabled: false, sharePermyriad: 5000 },
       limits: { enabled: true },
       suppressCpu: {
         enabled: true,
@@ -69,6 +94,7 @@ describe('defaults', () => {
         kubeletVerify: true,
         requestMs: 10_000,
         writeMs: 10_000,
+        annotateMs: 60_000,
         events: true,
         condition: true,
         annotations: true,
@@ -104,7 +130,7 @@ classes:
   namespaces: { batch: BE, constructor: LSR, 123: OT }
 `
     const { config } = loadConfig({ file: yamlFile(content) })
-    expect(config.resources).toEqual({ domain: 'kube-agent.io', cpuUnitMilli: 250, memoryUnitBytes: 2 ** 30 })
+    expect(config.resources).toMatchObject({ domain: 'kube-agent.io', cpuUnitMilli: 250, memoryUnitBytes: 2 ** 30 })
     expect(config.placement.reservedCpus.equals(CpuSet.of(0))).toBe(true)
     expect(config.placement.dedicatedCpus.toString()).toBe('4-7,12')
     expect(config.classes.namespaces).toEqual({ batch: 'BE', constructor: 'LSR', 123: 'OT' })

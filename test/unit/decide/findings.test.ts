@@ -25,7 +25,7 @@ function findingsOf(...pods: readonly Pod[]): {
   return { findings: decision.findings, classes: decision.pods.map(({ qosClass }) => qosClass) }
 }
 
-type Cases = readonly (readonly [name: string, pod: Pod, taken: QosClass, details: Readonly<Record<string, string>>])[]
+type Cases = readonly (readonly [name: string, pod: Pod, taken: QosClass, details: Readonly<Record<string, string | number>>])[]
 
 const CASES: Readonly<Record<FindingCode, Cases>> = {
   halfAsked: [
@@ -73,7 +73,20 @@ const CASES: Readonly<Record<FindingCode, Cases>> = {
     ['BE resources', { qos: 'Burstable', asks: BE }, 'LS', { resource: full('be-cpu'), kubeletQos: 'Burstable' }],
     ['half of them', { qos: 'Guaranteed', asks: { 'ot-memory': 1 } }, 'LS', { resource: full('ot-memory') }],
     ['with an offline label, told once', { qos: 'Burstable', labels: label('BE'), asks: BE }, 'LS', {}],
-    ['with an online label', { qos: 'Burstable', labels: label('LSR'), asks: BE }, 'LSR', {}],
+    ['with an online label', { qos: 'Burstable', labels: label('LSR'), requestsMilli: 1000, asks: BE }, 'LSR', {}],
+  ],
+  noExclusiveCpus: [
+    [
+      'more than the node has',
+      { qos: 'Guaranteed', requestsMilli: 9000, labels: label('LSR') },
+      'LSR',
+      { wantedCpus: 9, freeCpus: 7 },
+    ],
+    ['all of it, in whole cores', { qos: 'Guaranteed', requestsMilli: 7000, labels: label('LSX') }, 'LSX', { freeCpus: 6 }],
+  ],
+  noCpuRequest: [
+    ['LSX without a request', { labels: label('LSX') }, 'LSX', { qosClass: 'LSX' }],
+    ['LSR with memory only', { qos: 'Burstable', labels: label('LSR') }, 'LSR', { qosClass: 'LSR' }],
   ],
 }
 
@@ -98,7 +111,7 @@ describe('findings', () => {
     ['OT with both halves, and its label', { labels: label('OT'), asks: OT }],
     ['a BE label alone', { labels: label('BE') }],
     ['an online label on a pod that asks for nothing', { labels: label('LS') }],
-    ['an online pod', { qos: 'Guaranteed', labels: label('LSX') }],
+    ['an online pod', { qos: 'Guaranteed', requestsMilli: 1500, labels: label('LSX') }],
     ['amounts of zero beside requests', { qos: 'Burstable', asks: { 'be-cpu': 0 } }],
     ['a sidecar, which runs as main containers do', { asks: BE, kinds: ['main', 'sidecar'] }],
   ])('none about %s', (_, pod) => {

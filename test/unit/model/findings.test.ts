@@ -22,6 +22,11 @@ const EXAMPLES: { readonly [Code in FindingCode]: readonly Extract<PodProblem, {
   labelUnknown: [{ code: 'labelUnknown', key, value: 'be', taken: 'UNTAGGED' }],
   twoKinds: [{ code: 'twoKinds', first: be, second: ot, taken: 'OT' }],
   requestsToo: [{ code: 'requestsToo', resource: be, kubeletQos: 'Burstable' }],
+  noExclusiveCpus: [
+    { code: 'noExclusiveCpus', qosClass: 'LSX', wantedCpus: 8, freeCpus: 6 },
+    { code: 'noExclusiveCpus', qosClass: 'LSR', wantedCpus: 1, freeCpus: 0 },
+  ],
+  noCpuRequest: [{ code: 'noCpuRequest', qosClass: 'LSR' }],
 }
 
 describe('findingText', () => {

@@ -166,3 +166,23 @@ describe('resources of the pod as a whole', () => {
     expect(() => podOf({ spec: { resources: [] } })).toThrow('spec.resources')
   })
 })
+
+describe('what rules go by', () => {
+  it('is the priority class by name', () => {
+    expect(podOf({ spec: { priorityClassName: 'gold' } }).priorityClassName).toBe('gold')
+    expect(podOf({}).priorityClassName).toBeUndefined()
+  })
+
+  it('is the CPU limit of each container, which a resize changes before the kubelet does', () => {
+    const containers = [
+      { name: 'a', resources: { limits: { cpu: '1500m', memory: '1Gi' }, requests: { cpu: '1' } } },
+      { name: 'b', resources: { requests: { cpu: '1' } } },
+      { name: 'c', resources: { limits: { cpu: 0 } } },
+    ]
+    expect(podOf({ spec: { containers } }).containers.map(({ cpuLimitMilli }) => cpuLimitMilli)).toEqual([
+      1500,
+      undefined,
+      undefined,
+    ])
+  })
+})

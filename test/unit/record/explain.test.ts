@@ -1,5 +1,6 @@
 /** Why: every subject, every spelling, and what is said of what is not there. The texts of a pod, a CPU and a resource are golden. */
 import { describe, expect, it } from 'vitest'
+import { CpuSet } from '../../../src/cpu/index.ts'
 import {
   AgentError,
   type ClassifiedPod,
@@ -159,8 +160,42 @@ describe('explain', () => {
 
   it('an online pod without knobs', () => {
     const text = renderExplanation(explainer().explain('pod default/web', 12_000))
-    expect(text).toContain('class         LS: kubelet QoS Burstable; no label, offline resource or namespace rule says otherwise')
+    expect(text).toContain('class         LS: kubelet QoS Burstable; no label, offline resource, level,')
     expect(text).toContain('no knob of it is read or wanted')
+  })
+
+  it('a CPU that a pod has for itself, its siblings, and who may run there', () => {
+    const record = recorder()
+    const set = (cpus: string): CpuSet => CpuSet.parse(cpus)
+    const [db, api, flink] = [pod('db', 'LSX'), pod('api', 'LSR'), pod('flink', 'BE')]
+    const placement = {
+      exclusive: [
+        { uid: 'uid-db', qosClass: 'LSX', cpus: set('1,5'), shared: CpuSet.EMPTY },
+        { uid: 'uid-api', qosClass: 'LSR', cpus: set('2-3'), shared: set('3') },
+      ],
+      pool: set('6-7'),
+      dedicated: CpuSet.EMPTY,
+      bestEffort: set('3,7'),
+      pinned: [{ uid: 'uid-flink', cpus: set('7') }],
+      unpinned: set('3'),
+    } as const
+    record.tick(tick({ pods: [db, api, flink], placement }))
+    const textOf = (subject: string): string => renderExplanation(record.explain(subject, 12_000))
+    expect(textOf('cpu 1')).toContain('whose         LSX pod default/db; nobody else runs there\n')
+    expect(textOf('cpu 1')).toContain('CPU 5         LSX pod default/db; nobody else runs there\n')
+    expect(textOf('cpu 1')).toMatch(/LSX +yes +1.*\nLSR +no +1/)
+    expect(textOf('cpu 2')).toContain('whose         LSR pod default/api; nobody else runs there\n')
+    expect(textOf('cpu 2')).toContain('CPU 6         the online pool; no offline pod runs there\n')
+    expect(textOf('cpu 3')).toContain('whose         LSR pod default/api; offline pods may run there too\n')
+    expect(textOf('cpu 7')).toContain('the online pool; offline pods, of BE only default/flink may run there too\n')
+    expect(textOf('cpu 0')).toContain('reserved for the system')
+    expect(textOf('pod default/db')).toContain('own CPUs      1, 5 (1 whole core on NUMA node 0): nobody else runs there.')
+    expect(textOf('pod default/api')).toContain(
+      'own CPUs      2-3 (threads of 2 cores on NUMA node 0): offline pods may use 3 too.',
+    )
+    expect(textOf('pod default/flink')).toContain(
+      'own CPUs      7 (threads of 1 core on NUMA node 0): no other BE pod runs there\n',
+    )
   })
 
   it('a CPU: its neighbours, its sets and its classes', async () => {

@@ -9,6 +9,7 @@ import type {
   Claim,
   ClassifiedPod,
   Decision,
+  IdentityState,
   JournaledKnob,
   KnobKind,
   KnobValue,
@@ -16,6 +17,7 @@ import type {
   NodeSnapshot,
   Offer,
   Outcome,
+  PlacementState,
   Plan,
   PodFinding,
   PodSpec,
@@ -77,13 +79,31 @@ export const FINDING: PodFinding = {
   lacks: 'kube-agent.io/be-memory',
 }
 
+const LACKING: Readonly<Partial<Record<KnobKind, string>>> = {
+  bvt: 'no cpu.bvt_warp_ns here: kernels of Anolis and Alibaba have it',
+  qosLevel: 'no cpu.qos_level here: kernels of openEuler have it',
+  offline: 'no cpu.offline here: kernels of TencentOS have it',
+  btShares: 'no cpu.bt_shares here: kernels of TencentOS have it',
+  memoryMin: 'cgroup v1 has no memory.min',
+}
+
+export const IDENTITY: IdentityState = {
+  backends: { LSX: 'none', LSR: 'none', LS: 'none', BE: 'weight', OT: 'idle', SYSTEM: 'none', UNTAGGED: 'none' },
+  passedOver: (['bvt', 'qosLevel', 'offline'] as const).map((backend) => ({
+    backend,
+    reason: LACKING[backend] ?? '',
+    lacking: true,
+  })),
+  rootIdle: false,
+}
+
 const CAPABILITIES: Capabilities = {
   dialect: 'v1',
   driver: 'cgroupfs',
   knobs: Object.fromEntries(
     KNOB_KINDS.map((kind) => [
       kind,
-      kind === 'memoryMin' ? { usable: false, reason: 'cgroup v1 has no memory.min' } : { usable: true, file: `cpu.${kind}` },
+      LACKING[kind] === undefined ? { usable: true, file: `cpu.${kind}` } : { usable: false, reason: LACKING[kind] },
     ]),
   ) as Capabilities['knobs'],
   nestedQuota: true,
@@ -169,6 +189,9 @@ export const REGISTERED: ResourceState = {
   fullName: 'kube-agent.io/be-cpu',
   registered: true,
   openStreams: 1,
+  registrations: 1,
+  pushes: 2,
+  endedUnits: 0,
   advertisedUnits: 12,
   allocatedUnits: 4,
 }
@@ -254,6 +277,7 @@ export interface TickParts {
   /** One for each step of the plan, in its order. */
   readonly outcomes?: readonly Outcome[]
   readonly tookMs?: number
+  readonly placement?: Partial<PlacementState>
 }
 
 const DEFAULT_PODS = [WEB, FLINK, TRAIN]
@@ -329,9 +353,14 @@ function decisionOf(parts: TickParts): Decision {
       pool: CpuSet.parse('1-2,5-6'),
       dedicated: CpuSet.parse('3,7'),
       bestEffort: CpuSet.parse('2-3,6-7'),
+      exclusive: [],
+      pinned: [],
+      unpinned: CpuSet.parse('2-3,6-7'),
+      ...parts.placement,
     },
     ...(suppression === null ? {} : { suppression }),
     ...(parts.signals === undefined ? {} : { signals: parts.signals }),
+    identity: IDENTITY,
     findings: parts.findings ?? [],
     abstentions: parts.abstentions ?? [],
     complete: true,

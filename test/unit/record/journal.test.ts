@@ -50,7 +50,7 @@ describe('changes', () => {
       outcome: 'applied',
       text:
         'cpuset of /kubepods/besteffort/poduid-flink 0-7 → 2-3,6-7; BE may run on CPUs 3,7, dedicated to offline pods, and CPUs 2,6, ' +
-        'shared with the online pool (rule placement)',
+        'shared with online pods (rule placement)',
     })
   })
 

@@ -77,6 +77,9 @@ describe('values', () => {
       guard_beats_late_total: 1,
       guard_beat_lateness_seconds_sum: 0.031,
       node_cpu_used_cores: 5.9,
+      'identity_backend{class="BE",backend="weight"}': 1,
+      'identity_backend{class="OT",backend="idle"}': 1,
+      'identity_backend{class="LS",backend="none"}': 1,
       node_cpu_capacity_cores: 8,
       offline_cpu_used_cores: 1.5,
       online_cpu_peak_cores: 4.4,
@@ -174,5 +177,34 @@ describe('values', () => {
     record.tick(tick({ tookMs: -5 }))
     record.guardBeat(-3, false)
     expect((await scrape(record)).get('kube_agent_tick_duration_seconds_sum')).toBe(0)
+  })
+})
+
+describe('counts that others keep', () => {
+  it('are taken as they stand and never counted twice', async () => {
+    const record = recorder()
+    const writes = { createEvent: { ok: 1, failed: 2 } }
+    for (const round of [1, 2]) {
+      record.resources([{ ...REGISTERED, registrations: round, pushes: 3 * round, endedUnits: 4 }])
+      record.cluster({
+        server: 's',
+        writes: { createEvent: { ...writes.createEvent, ok: round } },
+        droppedEvents: 5,
+        lastOkWallMs: 7000,
+      })
+    }
+    record.allocations({ exact: true })
+    const text = await record.metricsText()
+    for (const line of [
+      'kube_agent_kubelet_registrations_total{resource="be-cpu"} 2',
+      'kube_agent_kubelet_pushes_total{resource="be-cpu"} 6',
+      'kube_agent_resource_allocations_ended_units_total{resource="be-cpu"} 4',
+      'kube_agent_kubelet_pod_resources_available 1',
+      'kube_agent_cluster_calls_total{operation="createEvent",outcome="ok"} 2',
+      'kube_agent_cluster_calls_total{operation="createEvent",outcome="failed"} 2',
+      'kube_agent_cluster_events_dropped_total 5',
+      'kube_agent_cluster_last_success_timestamp_seconds 7',
+    ])
+      expect(text).toContain(`\n${line}\n`)
   })
 })

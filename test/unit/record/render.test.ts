@@ -54,12 +54,29 @@ const BECAUSE: Cases<Because, 'code'> = {
     { code: 'identity.least', qosClass: 'OT', missing: 'the kernel has no cpu.idle' },
     "OT gets the least weight there is, as cpu.idle can't be used: the kernel has no cpu.idle",
   ],
+  'identity.class': [{ code: 'identity.class', qosClass: 'LS', backend: 'bvt' }, 'what LS pods are to this kernel (backend bvt)'],
+  'identity.root': [
+    { code: 'identity.root', backend: 'bvt', holds: 'offline' },
+    'all offline pods lie below, and the kernel compares siblings: so their root yields too (backend bvt)',
+  ],
+  burst: [
+    { code: 'burst', qosClass: 'LS', sharePermyriad: 5000, quotaUs: 20_000, throttledPermyriad: 1250 },
+    'the LS pod may save up 50 % of a quota of 20000 us in quiet periods: it is throttled in 12.5 % of periods',
+  ],
   'placement.besteffort': [
     { code: 'placement.besteffort', qosClass: 'BE', dedicated: '3,7', shared: '2,6' },
-    'BE may run on CPUs 3,7, dedicated to offline pods, and CPUs 2,6, shared with the online pool',
+    'BE may run on CPUs 3,7, dedicated to offline pods, and CPUs 2,6, shared with online pods',
+  ],
+  'placement.exclusive': [
+    { code: 'placement.exclusive', qosClass: 'LSX', requestedMilli: 1500 },
+    'the LSX pod requests 1500m and has whole cores for itself: nobody else runs on them',
+  ],
+  'placement.beExclusive': [
+    { code: 'placement.beExclusive', askedMilli: 1500, bestEffort: '0-5' },
+    'the BE pod asked for 1500m and has CPUs of its own among the best-effort CPUs 0-5: no other BE pod runs there, OT does',
   ],
   'placement.pool': [
-    { code: 'placement.pool', qosClass: 'LS', reserved: '0,4', dedicated: '3,7' },
+    { code: 'placement.pool', qosClass: 'LS', reserved: '0,4', dedicated: '3,7', exclusive: '' },
     'LS keeps off CPUs 0,4, reserved for the system, and CPUs 3,7, dedicated to offline pods',
   ],
   'suppress.root': [{ code: 'suppress.root', bound: 'watermark', inputs: INPUTS, untaggedMilli: 0 }, SUM],
@@ -98,6 +115,8 @@ const CLASS: Cases<ClassBecause, 'by'> = {
     { by: 'labelContradicted', key: 'k', value: 'LS', resource: 'kube-agent.io/be-cpu' },
     'it asks for kube-agent.io/be-cpu, which counts for more than its label k=LS',
   ],
+  level: [{ by: 'level', key: 'kube-agent.io/level', value: 'P1' }, 'level kube-agent.io/level=P1'],
+  priorityClass: [{ by: 'priorityClass', name: 'gold' }, 'the configured rule for priority class gold'],
   namespace: [{ by: 'namespace', namespace: 'batch' }, 'the configured rule for namespace batch'],
   labelIgnored: [
     { by: 'labelIgnored', key: 'k', value: 'BE', kubeletQos: 'Burstable' },
@@ -105,7 +124,7 @@ const CLASS: Cases<ClassBecause, 'by'> = {
   ],
   kubeletQos: [
     { by: 'kubeletQos', kubeletQos: 'Guaranteed' },
-    'kubelet QoS Guaranteed; no label, offline resource or namespace rule says otherwise',
+    'kubelet QoS Guaranteed; no label, offline resource, level, priority class or namespace says otherwise',
   ],
 }
 
@@ -155,10 +174,10 @@ describe('reasons', () => {
   it('leaves out sets that are empty', () => {
     const none = { dedicated: '', shared: '' }
     expect(renderBecause({ code: 'placement.besteffort', qosClass: 'OT', ...none })).toBe('OT may run on all online CPUs')
-    expect(renderBecause({ code: 'placement.pool', qosClass: 'LS', reserved: '', dedicated: '' })).toBe(
+    expect(renderBecause({ code: 'placement.pool', qosClass: 'LS', reserved: '', dedicated: '', exclusive: '' })).toBe(
       'LS runs on the online pool',
     )
-    expect(renderBecause({ code: 'placement.pool', qosClass: 'SYSTEM', reserved: '0', dedicated: '3' })).toBe(
+    expect(renderBecause({ code: 'placement.pool', qosClass: 'SYSTEM', reserved: '0', dedicated: '3', exclusive: '' })).toBe(
       'SYSTEM keeps off CPUs 3, dedicated to offline pods',
     )
   })

@@ -79,6 +79,32 @@ describe('status', () => {
     expect(briefStatus(record.status(12_000))).toMatch(/^OK/)
   })
 
+  it('shows the API server that is told, and what fails there only while it fails', () => {
+    const record = recorder()
+    record.tick(tick())
+    const writes = { patchNodeStatus: { ok: 3, failed: 0 }, createEvent: { ok: 1, failed: 2 } }
+    const state = { server: 'https://10.0.0.1:6443', writes, droppedEvents: 0, lastOkWallMs: 0 }
+    record.cluster({ ...state, lastError: 'createEvent: forbidden' })
+    expect(record.status(11_000)).toMatchObject({
+      cluster: { calls: 6, failedCalls: 2 },
+      problems: [{ severity: 'warning', text: 'API server: createEvent: forbidden' }],
+    })
+    expect(renderStatus(record.status(11_000))).toMatch(/^cluster +https:\/\/10\.0\.0\.1:6443, 6 calls, 2 failed, last success/m)
+    record.cluster(state)
+    expect(record.status(11_000).problems).toEqual([])
+  })
+
+  it('says when ended allocations are guessed, and why', () => {
+    const record = recorder()
+    record.tick(tick())
+    record.allocations({ exact: false })
+    expect(record.status(11_000).problems).toEqual([])
+    record.allocations({ exact: false, lastError: 'no such socket' })
+    expect(record.status(11_000).problems).toEqual([
+      { severity: 'warning', text: 'ended allocations are guessed from the listed pods: no such socket' },
+    ])
+  })
+
   it('counts what is odd about pods, and names the first', () => {
     const record = recorder()
     const named = (name: string): PodFinding => ({ ...FINDING, name, uid: name })

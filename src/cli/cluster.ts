@@ -1,0 +1,134 @@
+/**
+ * What a run has of the cluster, by its configuration: where the pods come from, and who tells the cluster how the node fares. A node
+ * without a cluster has a directory of manifests and tells nobody.
+ */
+import { hostname } from 'node:os'
+import type { TickSink } from '../agent.ts'
+import { openPodDirectory, realNow } from '../compose.ts'
+import type { Config } from '../config/index.ts'
+import { Cluster, ClusterReporter, inClusterServer, openKubeletPods, type KubeLogger } from '../kube/index.ts'
+import { AgentError, findingText, type PodSource } from '../model/index.ts'
+import type { Recorder } from '../record/index.ts'
+import type { Teardown } from './teardown.ts'
+import { VERSION } from './version.ts'
+
+export interface ClusterParts {
+  readonly pods: PodSource
+  /** Absent where nothing may be written, or there is nobody to tell. */
+  readonly reporter?: ClusterReporter
+  /** For people; empty without an API server. */
+  readonly server: string
+  /** Ends whatever was opened; the pods as well. */
+  close(): void
+}
+
+export interface ClusterOptions {
+  /** Whether the agent may write to the cluster. */
+  readonly writes: boolean
+  readonly logger?: KubeLogger
+  readonly environment: Readonly<Record<string, string | undefined>>
+}
+
+/** The name of this node in Kubernetes. */
+export function nodeNameOf(config: Config): string {
+  return config.node.name === '' ? hostname() : config.node.name
+}
+
+/** The API server as a URL; empty for none. Throws E_CONFIG when one is asked for that nothing names. */
+export function apiServerOf({ cluster, pods }: Config, environment: ClusterOptions['environment']): string {
+  const server = cluster.server === '' ? (inClusterServer(environment) ?? '') : cluster.server
+  if (pods.source === 'api' && server === '') {
+    throw new AgentError('E_CONFIG', 'pods.source: api needs an API server, and there is none', {
+      hint: 'Set cluster.server, run within a cluster, or take pods from the kubelet or a directory: pods.source.',
+    })
+  }
+  return server
+}
+
+/** Opens what the configuration asks for. Throws what apiServerOf throws. */
+export function openCluster(config: Config, { writes, logger, environment }: ClusterOptions): ClusterParts {
+  const { cluster } = config
+  const server = apiServerOf(config, environment)
+  const options = {
+    tokenFile: cluster.tokenFile,
+    caFile: cluster.caFile,
+    requestMs: cluster.requestMs,
+    nodeName: nodeNameOf(config),
+    version: VERSION,
+    now: () => realNow().nowMs,
+    ...(logger === undefined ? {} : { logger }),
+  }
+  const opened = server === '' ? undefined : new Cluster({ ...options, server })
+  const source = openPods(config, opened, options)
+  const reporter = opened !== undefined && writes ? openReporter(config, opened) : undefined
+  return {
+    pods: source,
+    server,
+    ...(reporter === undefined ? {} : { reporter }),
+    close: () => {
+      reporter?.close()
+      source.close()
+      opened?.close()
+    },
+  }
+}
+
+function openPods(config: Config, opened: Cluster | undefined, options: Parameters<typeof openKubeletPods>[0]): PodSource {
+  const { pods, cluster } = config
+  switch (pods.source) {
+    case 'kubelet':
+      return openKubeletPods(options, {
+        kubelet: cluster.kubelet,
+        verify: cluster.kubeletVerify,
+        rescanMs: pods.rescanMs,
+        maxPods: pods.maxPods,
+      })
+    case 'directory':
+      return openPodDirectory(config)
+    case 'api':
+    case 'auto':
+      return opened === undefined ? openPodDirectory(config) : opened.pods(pods.maxPods)
+  }
+}
+
+function openReporter(config: Config, { api }: Cluster): ClusterReporter | undefined {
+  const { events, condition, annotations, hotLabel, hotTaint, writeMs, annotateMs } = config.cluster
+  if (!events && !condition && !annotations && !hotLabel && !hotTaint) return undefined
+  return new ClusterReporter({
+    api,
+    node: nodeNameOf(config),
+    domain: config.resources.domain,
+    switches: { events, condition, annotations, hotLabel, hotTaint },
+    settleMs: config.nodeSignals.enterMs,
+    writeMs,
+    annotateMs,
+    textOf: findingText,
+    clock: { monotonicMs: () => realNow().nowMs, wallMs: () => realNow().wallMs },
+  })
+}
+
+/** A finished tick goes to the record and to whoever tells the cluster. */
+export function sinkOf(recorder: Recorder, { reporter }: ClusterParts): TickSink {
+  if (reporter === undefined) return recorder
+  return {
+    tick: (record) => {
+      recorder.tick(record)
+      reporter.tick(record)
+    },
+    tickFailed: (thrown, at) => recorder.tickFailed(thrown, at),
+    guardBeat: (lateMs, late) => recorder.guardBeat(lateMs, late),
+  }
+}
+
+/** Starts telling the cluster, and showing how that goes. On an exit that releases the node, what was told is taken back. */
+export function tellCluster(
+  { reporter, server }: ClusterParts,
+  recorder: Recorder,
+  { config, teardown }: { readonly config: Config; readonly teardown: Teardown },
+): void {
+  if (reporter === undefined) return
+  reporter.start()
+  const telling = setInterval(() => recorder.cluster({ server, ...reporter.stats() }), config.loop.calmMs)
+  teardown.add(() => clearInterval(telling))
+  if (config.onExit === 'release') teardown.add(() => reporter.withdraw())
+}

@@ -1,0 +1,46 @@
+/** What a run has to undo, and what ends it. */
+import { messageOf } from '../model/index.ts'
+import type { Logger } from '../record/index.ts'
+
+/** Steps to be undone last first, however the run ends. One that fails is logged and keeps no other from being undone. */
+export class Teardown {
+  readonly #steps: (() => void | Promise<void>)[] = []
+
+  add(step: () => void | Promise<void>): void {
+    this.#steps.push(step)
+  }
+
+  async run(logger: Logger): Promise<void> {
+    for (const step of this.#steps.splice(0).reverse()) {
+      try {
+        await step()
+      } catch (thrown) {
+        logger.error({ error: messageOf(thrown) }, 'could not be undone while stopping')
+      }
+    }
+  }
+}
+
+export interface StopSignal {
+  readonly promise: Promise<void>
+  readonly asked: boolean
+}
+
+/** Resolves on the first signal that asks to stop; further ones change nothing. */
+export function stopSignal(): StopSignal {
+  let asked = false
+  const promise = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        asked = true
+        resolve()
+      })
+    }
+  })
+  return {
+    promise,
+    get asked() {
+      return asked
+    },
+  }
+}
