@@ -8,7 +8,18 @@ import type { CpuTopology } from './topology.ts'
 
 /** The cores all of whose online threads are in `within`, by socket, node, cache and core. */
 export function wholeCores(topology: CpuTopology, within: CpuSet): CpuSet[] {
-  return topology.cores.filter((core) => core.cpus.isSubsetOf(within)).map((core) => core.cpus)
+  return coresOf(topology, within)
+    .filter((core) => core.cpus.isSubsetOf(within))
+    .map((core) => core.cpus)
+}
+
+/** The cores that have a thread in the set, or more of them where the set is large. */
+function coresOf(topology: CpuTopology, set: CpuSet): CpuTopology['cores'] {
+  const { cores } = topology
+  if (set.size * 4 > cores.length) return cores
+  const numbers = new Set<number>()
+  set.forEach((cpu) => numbers.add(topology.cpu(cpu)?.core ?? -1))
+  return [...numbers].sort((a, b) => a - b).flatMap((number) => cores[number] ?? [])
 }
 
 /**
@@ -54,9 +65,11 @@ function fillWithCores(cores: readonly CpuSet[], count: number): CpuSet[] {
   })
 }
 
-/** The threads in `among`, core by core from the last one, the highest thread first. */
+/** The threads in `among`, core by core from the last one, the highest thread first. Goes by the threads, which may be few of many. */
 function threadsFromEnd(topology: CpuTopology, among: CpuSet): number[] {
-  return topology.cores.toReversed().flatMap((core) => [...core.cpus.intersect(among)].reverse())
+  const threads: { cpu: number; core: number }[] = []
+  among.forEach((cpu) => threads.push({ cpu, core: topology.cpu(cpu)?.core ?? -1 }))
+  return threads.sort((a, b) => b.core - a.core || b.cpu - a.cpu).map(({ cpu }) => cpu)
 }
 
 function joined(sets: readonly CpuSet[]): CpuSet {

@@ -5,8 +5,8 @@
  */
 import type { Config } from '../config/types.ts'
 import type { ClassifiedPod, OfflineResource, PodFinding, PodProblem, PodSpec } from '../model/index.ts'
-import { hasEnded, isOffline, OFFLINE_RESOURCES, QOS_CLASSES } from '../model/index.ts'
-import { firstAsked, fullNameOf } from './classify.ts'
+import { hasEnded, isOffline, OFFLINE_RESOURCES } from '../model/index.ts'
+import { classLabelOf, firstAsked, fullNameOf } from './classify.ts'
 
 /** The findings about pods that have not ended, in the order of the pods. */
 export function findingsOf(pods: readonly ClassifiedPod[], config: Config): PodFinding[] {
@@ -32,10 +32,10 @@ function problemsOf(pod: ClassifiedPod, config: Config): PodProblem[] {
 }
 
 function labelProblems({ reading: { spec }, qosClass: taken, because }: ClassifiedPod, config: Config): PodProblem[] {
-  const key = config.classes.label
-  const value = spec.labels[key]
-  if (value === undefined) return []
-  if (!QOS_CLASSES.some((known) => known === value)) return [{ code: 'labelUnknown', key, value, taken }]
+  const label = classLabelOf(spec, config)
+  if (label === undefined) return []
+  const { key, value } = label
+  if (label.names === undefined) return [{ code: 'labelUnknown', key, value, taken }]
   if (because.by === 'labelIgnored') {
     const { kubeletQos } = because
     return firstOf(spec.extended, config) === undefined ? [{ code: 'labelIgnored', key, value, kubeletQos }] : []

@@ -6,13 +6,14 @@ import type { Config } from '../config/types.ts'
 import type { Abstention, ClassifiedPod, Decision, NodeSnapshot } from '../model/index.ts'
 import { isOffline } from '../model/index.ts'
 import { capacity, type CapacityMemory } from './capacity.ts'
+import { burstClaims } from './burst.ts'
 import { classify } from './classify.ts'
 import { findingsOf } from './findings.ts'
-import { identityClaims } from './identity.ts'
+import { identityClaims, identityState } from './identity.ts'
 import { limitsClaims } from './limits.ts'
 import { merge } from './merge.ts'
 import { nodeSignals, type SignalMemory } from './node-signals.ts'
-import { placementClaims, rememberPlacement, type PlacementMemory } from './placement.ts'
+import { placementClaims, placementFindings, rememberPlacement, type PlacementMemory } from './placement.ts'
 import { suppressCpu, type SuppressMemory } from './suppress-cpu.ts'
 
 /** What the rules carry from one tick to the next. Plain immutable data; an agent that restarts begins with EMPTY_MEMORY. */
@@ -34,14 +35,16 @@ export interface Decided {
 export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): Decided {
   const abstentions: Abstention[] = []
   const pods = snapshot.pods.pods.map((reading) => classify(reading, config))
-  const placed = rememberPlacement(snapshot, memory.placement, config)
-  const placement = placed.state
+  const placed = rememberPlacement(snapshot, pods, memory.placement, config)
+  const placement = placed.assigned.state
   const suppressed = suppressCpu(snapshot, pods, { placement, memory: memory.suppress, abstentions }, config)
   const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions }, config)
   const signalled = nodeSignals(snapshot, suppressed.state, { memory: memory.signals, abstentions }, config)
+  const identity = identityState(snapshot.capabilities, config)
   const desired = merge([
-    ...placementClaims(snapshot, pods, placement, config),
-    ...identityClaims(snapshot, pods, config),
+    ...placementClaims(snapshot, pods, placed, config),
+    ...identityClaims(snapshot, pods, identity, config),
+    ...burstClaims(snapshot, pods, config),
     ...limitsClaims(snapshot, pods, config, abstentions),
     ...suppressed.claims,
   ])
@@ -53,7 +56,8 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
       placement,
       ...(suppressed.state === undefined ? {} : { suppression: suppressed.state }),
       ...(signalled.signals === undefined ? {} : { signals: signalled.signals }),
-      findings: findingsOf(pods, config),
+      identity,
+      findings: [...findingsOf(pods, config), ...placementFindings(pods, placed, config)],
       abstentions,
       complete: isComplete(snapshot, pods, suppressed.state !== undefined || !config.suppressCpu.enabled),
     },

@@ -18,6 +18,9 @@ const KINDS: readonly Omit<PodLiteral, 'uid'>[] = [
   {},
   { qos: 'Burstable', requestsMilli: 2000 },
   { qos: 'Guaranteed', requestsMilli: 1000, labels: { 'kube-agent.io/qos-class': 'SYSTEM' } },
+  { qos: 'Guaranteed', requestsMilli: 2000, labels: { 'kube-agent.io/qos-class': 'LSX' }, containers: ['a', 'b'] },
+  { qos: 'Burstable', requestsMilli: 1500, labels: { 'kube-agent.io/qos-class': 'LSR' } },
+  { qos: 'Guaranteed', requestsMilli: 3000, labels: { 'kube-agent.io/qos-class': 'LSR' }, containers: ['a', 'b'] },
 ]
 
 const action = fc.oneof(
@@ -49,6 +52,7 @@ describe.each(['v1', 'v2'] as const)('a life under %s', (dialect) => {
       reservedCpus: fc.constantFrom('', '0'),
       dedicatedCpus: fc.constantFrom('', '4-5'),
       lsSharePermyriad: fc.constantFrom(10_000, 4000),
+      bePinning: fc.constantFrom('shared', 'exclusive'),
     })
     fc.assert(
       fc.property(placements, fc.array(action, { maxLength: 25 }), (placement, actions) =>

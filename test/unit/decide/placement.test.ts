@@ -178,6 +178,29 @@ describe('LSX and LSR pods', () => {
     expect([node.cpus(LSX('x')), node.cpus(LSR('r', 1))]).toEqual(['3,7', '1'])
   })
 
+  it('keep what each of them has left when several lose a part', () => {
+    const pods = [LSR('a'), LSR('b')]
+    const node = new Node().decide(pods)
+    expect(pods.map((pod) => node.cpus(pod))).toEqual(['1,5', '2,6'])
+    node.reload({ reservedCpus: '5-6' })
+    node.decide(pods)
+    const sets = pods.map((pod) => CpuSet.parse(node.cpus(pod) ?? ''))
+    expect(sets.map((set) => [set.size, set.has(1), set.has(2)])).toEqual([
+      [2, true, false],
+      [2, false, true],
+    ])
+  })
+
+  it('get what a pod leaves that finds no room any more, at once', () => {
+    const pods = [LSR('b', 4), LS('ls')]
+    const node = new Node().decide(pods)
+    node.decide([...pods, LSX('a', 3)])
+    expect(node.findings()).toEqual(['a noExclusiveCpus'])
+    node.decide([...pods, LSX('a', 3)], { topology: topologyOf('smtOff') })
+    expect(node.findings()).toEqual(['b noExclusiveCpus'])
+    expect([node.cpus(LSX('a', 3)), node.cpus(LS('ls'))]).toEqual(['1-3', '0'])
+  })
+
   it('give way to the least of the pool when CPUs go: LSR before LSX', () => {
     const pods = [LSX('x', 4), LSR('r', 2), LS('ls')]
     const node = new Node({ poolMinCpus: 2 }).decide(pods)
