@@ -5,7 +5,12 @@
  */
 import { type NodeSignals, parseCpuQuantity, parseMemoryQuantity } from '../model/index.ts'
 
-export const CONDITION = 'ColocationHot'
+/** Hot: see NodeSignals. Short: pods that should have CPUs of their own run in the shared pool. */
+const HOT = 'ColocationHot'
+const SHORT = 'ExclusiveCpusShort'
+export const CONDITIONS = [HOT, SHORT] as const
+type ConditionType = (typeof CONDITIONS)[number]
+
 const EFFECT = 'PreferNoSchedule'
 const MIB = 1024 * 1024
 /** Steps below which a number that moved is not worth a write. */
@@ -31,6 +36,8 @@ export interface NodeWish {
   readonly hot: boolean | undefined
   readonly reason: string
   readonly message: string
+  /** Whether a pod has no CPUs of its own for want of room; undefined when the agent can't tell, or stops telling. */
+  readonly short?: boolean
   readonly numbers?: { readonly score: number; readonly milliCpu: number; readonly bytes: number }
   readonly capacity: Capacity
 }
@@ -45,7 +52,7 @@ interface Condition {
 /** The part of a Node that the agent cares about, as the API server last showed it. */
 export interface NodeView {
   readonly resourceVersion: string
-  readonly condition: Condition | undefined
+  readonly conditions: Readonly<Partial<Record<ConditionType, Condition>>>
   /** Ours only, by the name behind the slash. */
   readonly annotations: Readonly<Record<string, string>>
   readonly hotLabel: string | undefined
@@ -88,6 +95,15 @@ const objectOf = (value: unknown): Json => (isJson(value) ? value : {})
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 const listOf = (value: unknown): Json[] => (Array.isArray(value) ? (value as unknown[]).filter(isJson) : [])
 
+function conditionOf(condition: Json): Condition {
+  return {
+    status: textOf(condition['status']),
+    reason: textOf(condition['reason']),
+    message: textOf(condition['message']),
+    transitionAt: textOf(condition['lastTransitionTime']),
+  }
+}
+
 /** Throws an Error when the answer is no Node: writing on from there could take other people's taints away. */
 export function viewOf(answer: unknown, domain: string): NodeView {
   const node = objectOf(answer)
@@ -97,16 +113,15 @@ export function viewOf(answer: unknown, domain: string): NodeView {
     throw new Error('the API server has answered with something other than a Node')
   const prefix = `${domain}/`
   const own = NAMES.map((name) => [name, objectOf(metadata['annotations'])[prefix + name]] as const)
-  const condition = listOf(objectOf(node['status'])['conditions']).find(({ type }) => type === CONDITION)
+  const listed = listOf(objectOf(node['status'])['conditions'])
+  const conditions = CONDITIONS.flatMap((name) => {
+    const condition = listed.find(({ type }) => type === name)
+    return condition === undefined ? [] : [[name, conditionOf(condition)] as const]
+  })
   const hotLabel = objectOf(metadata['labels'])[`${prefix}hot`]
   return {
     resourceVersion,
-    condition: condition && {
-      status: textOf(condition['status']),
-      reason: textOf(condition['reason']),
-      message: textOf(condition['message']),
-      transitionAt: textOf(condition['lastTransitionTime']),
-    },
+    conditions: Object.fromEntries(conditions),
     annotations: Object.fromEntries(own.filter((entry): entry is [AnnotationName, string] => typeof entry[1] === 'string')),
     hotLabel: typeof hotLabel === 'string' ? hotLabel : undefined,
     taints: listOf(objectOf(node['spec'])['taints']),
@@ -116,7 +131,32 @@ export function viewOf(answer: unknown, domain: string): NodeView {
 /** Kubernetes: metav1.Time has whole seconds. */
 export const timestamp = (wallMs: number): string => `${new Date(wallMs).toISOString().slice(0, 19)}Z`
 
-const statusOf = (hot: boolean | undefined): string => (hot === undefined ? 'Unknown' : hot ? 'True' : 'False')
+const statusOf = (is: boolean | undefined): string => (is === undefined ? 'Unknown' : is ? 'True' : 'False')
+
+interface ConditionWish {
+  readonly type: ConditionType
+  readonly is: boolean | undefined
+  readonly reason: string
+  readonly message: string
+  /** Said only once it has been true: most nodes never are. */
+  readonly rare: boolean
+}
+
+function conditionsOf({ hot, reason, message, short }: NodeWish): readonly ConditionWish[] {
+  const room: Pick<ConditionWish, 'reason' | 'message'> =
+    short === undefined
+      ? { reason, message }
+      : short
+        ? {
+            reason: 'NoRoom',
+            message: 'Pods of class LSX or LSR run in the shared pool: there are not enough free CPUs; their events name them',
+          }
+        : { reason: 'RoomForAll', message: 'Every pod of class LSX or LSR has CPUs of its own' }
+  return [
+    { type: HOT, is: hot, reason, message, rare: false },
+    { type: SHORT, is: short, ...room, rare: true },
+  ]
+}
 
 export interface ConditionContext {
   readonly wanted: boolean
@@ -125,19 +165,28 @@ export interface ConditionContext {
 }
 
 /** A strategic merge patch of the node's status; undefined when there is nothing to say. */
-export function conditionPatch(wish: NodeWish, view: NodeView, { wanted, heartbeatDue, wallMs }: ConditionContext): unknown {
-  const old = view.condition
-  const patchOf = (condition: Json): unknown => ({ status: { conditions: [{ type: CONDITION, ...condition }] } })
-  if (!wanted) return old === undefined ? undefined : patchOf({ $patch: 'delete' })
+export function conditionPatch(wish: NodeWish, view: NodeView, context: ConditionContext): unknown {
+  const conditions = conditionsOf(wish).flatMap((wished) => {
+    const entry = conditionEntry(wished, view.conditions[wished.type], context)
+    return entry === undefined ? [] : [{ type: wished.type, ...entry }]
+  })
+  return conditions.length === 0 ? undefined : { status: { conditions } }
+}
+
+function conditionEntry(
+  { is, reason, message, rare }: ConditionWish,
+  old: Condition | undefined,
+  { wanted, heartbeatDue, wallMs }: ConditionContext,
+): Json | undefined {
+  if (!wanted) return old === undefined ? undefined : { $patch: 'delete' }
   // Nothing is to be known: not worth a condition where there is none.
-  if (wish.hot === undefined && old === undefined) return undefined
-  const status = statusOf(wish.hot)
-  const same = old?.status === status && old.reason === wish.reason && old.message === wish.message
-  if (same && (!heartbeatDue || wish.hot === undefined)) return undefined
+  if (old === undefined && (is === undefined || (rare && !is))) return undefined
+  const status = statusOf(is)
+  const same = old?.status === status && old.reason === reason && old.message === message
+  if (same && (!heartbeatDue || is === undefined)) return undefined
   const now = timestamp(wallMs)
   const transitionAt = old?.status === status && old.transitionAt !== '' ? old.transitionAt : now
-  const { reason, message } = wish
-  return patchOf({ status, reason, message, lastHeartbeatTime: now, lastTransitionTime: transitionAt })
+  return { status, reason, message, lastHeartbeatTime: now, lastTransitionTime: transitionAt }
 }
 
 const NAMES = ['score', 'headroom-cpu', 'headroom-memory', 'signals-at'] as const

@@ -114,7 +114,7 @@ export class NodeWriter {
 
   #see(answer: unknown): NodeView {
     this.#view = viewOf(answer, this.#options.domain)
-    this.#wasHot ??= this.#view.condition?.status === 'True'
+    this.#wasHot ??= this.#view.conditions.ColocationHot?.status === 'True'
     this.#lookedMs = this.#options.clock.monotonicMs()
     return this.#view
   }

@@ -169,6 +169,11 @@ export class ClusterReporter {
   /** The newest state, as late as possible. Undefined while it is too early to tell. */
   #wish(): NodeWish | undefined {
     if (this.#withdrawn) return WITHDRAWN_WISH
+    const wish = this.#wishOfSignals()
+    return wish && { ...wish, short: this.#findings.some(({ code }) => code === 'noExclusiveCpus') }
+  }
+
+  #wishOfSignals(): NodeWish | undefined {
     const runsMs = this.#options.clock.monotonicMs() - (this.#startedMs ?? Infinity)
     // The rule starts with a node that is not hot: said too early, a restart would call every hot node cool for a while.
     if (this.#signals !== undefined && (this.#signals.hot || runsMs >= this.#options.settleMs)) {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { PodFinding } from '../../../src/model/index.ts'
 import { ApiServerDouble } from '../../support/api-server/index.ts'
 import { PlainCaller } from '../../support/api-server/plain-caller.ts'
 import { DOMAIN, HOT, recordOf, type Rig, rigOf, ScriptedCaller, signalsOf, WRITE_MS } from './reporter-support.ts'
@@ -57,6 +58,33 @@ describe('a restart', () => {
     expect(condition()).toMatchObject({ status: 'True' })
     for (let round = 0; round < 3; round += 1) await told(cool)
     expect(condition()).toMatchObject({ status: 'False' })
+  })
+})
+
+describe('a node without room for an exclusive pod', () => {
+  const short = () => conditions().find(({ type }) => type === 'ExclusiveCpusShort')
+
+  it('says so in a condition, which is only there once it has been true', async () => {
+    const rig = rigOf(api, NO_EVENTS)
+    const noRoom: PodFinding = {
+      namespace: 'a',
+      name: 'db',
+      uid: 'u1',
+      code: 'noExclusiveCpus',
+      qosClass: 'LSX',
+      wantedCpus: 8,
+      freeCpus: 2,
+    }
+    await told(rig)
+    expect(short()).toBeUndefined()
+    rig.reporter.tick(recordOf(signalsOf(), [noRoom]))
+    await rig.pass(WRITE_MS)
+    expect(short()).toMatchObject({ status: 'True', reason: 'NoRoom' })
+    expect(condition()).toMatchObject({ status: 'False' })
+    await told(rig)
+    expect(short()).toMatchObject({ status: 'False', reason: 'RoomForAll' })
+    await rig.reporter.withdraw()
+    expect([short()?.['status'], condition()?.['status']]).toEqual(['Unknown', 'Unknown'])
   })
 })
 
