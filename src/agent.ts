@@ -20,7 +20,7 @@ import type {
   StepResult,
   TickRecord,
 } from './model/index.ts'
-import { KnobTable, messageOf, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
+import { holdsUnits, KnobTable, messageOf, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
 import { diff, isOurs } from './plan/index.ts'
 import type { Sensor } from './sense/index.ts'
 
@@ -29,7 +29,8 @@ export interface Publisher {
   publish(units: Readonly<Record<OfflineResource, number>>): void
   /** Units handed out, whether or not their pod is listed yet. */
   allocatedUnits(): Readonly<Record<OfflineResource, number>>
-  retainAllocations(units: Readonly<Record<OfflineResource, number>>): void
+  /** `readAtMs` is when the list of those pods was read. */
+  retainAllocations(units: Readonly<Record<OfflineResource, number>>, readAtMs: number): void
 }
 
 /** Who is told of finished ticks. */
@@ -158,6 +159,7 @@ export class Agent {
       capabilities: snapshot.capabilities,
       online: snapshot.topology.online,
       settled: decision.complete,
+      regulated: decision.suppression === undefined ? [] : [snapshot.bestEffort.group],
       unlisted: snapshot.unlistedGroups,
     })
     const results = mode === 'enforce' && writing !== undefined ? this.#actuate(writing, plan, at.nowMs) : []
@@ -191,12 +193,12 @@ export class Agent {
     const units = noUnits()
     for (const resource of OFFLINE_RESOURCES) {
       const name = this.#config.resources.fullNames[resource]
-      for (const { spec } of pods.pods) units[resource] += spec.extended[name] ?? 0
+      for (const pod of pods.pods) if (holdsUnits(pod)) units[resource] += pod.spec.extended[name] ?? 0
     }
     this.#listed = units
     const { publisher, writing } = this.#options
     // Before the pods were read there is nothing to tell: no pod would mean that everything is free again.
-    if (pods.everRead) publisher?.retainAllocations(units)
+    if (pods.everRead) publisher?.retainAllocations(units, pods.atMs)
     if (writing === undefined || nowMs - this.#lastPruneMs < PRUNE_MS) return
     this.#lastPruneMs = nowMs
     writing.journal.prune()
@@ -211,13 +213,15 @@ export class Agent {
       const reading = this.#options.sensor.knobs.table.get(group, kind)
       // What a weight reads while idle is set is nobody's writing.
       if (kind === 'weight' || reading === undefined || desired.get(group, kind) !== undefined) continue
-      if (!isOurs(reading.value, entry)) theirs.push([group, kind])
+      if (!isOurs(kind, reading.value, entry)) theirs.push([group, kind])
     }
     for (const [group, kind] of theirs) journal.close(group, kind)
   }
 
   #publish(offers: TickRecord['decision']['offers']): void {
-    if (this.#options.publisher === undefined || offers.length === 0) return
+    if (this.#options.publisher === undefined) return
+    // Switched off: nothing new is sold. No offers while the rule is on means that it can't tell yet, and what is advertised stands.
+    if (offers.length === 0 && this.#config.capacity.enabled) return
     const units = noUnits()
     for (const offer of offers) units[offer.resource] = offer.units
     this.#options.publisher.publish(units)
@@ -238,6 +242,8 @@ export class Agent {
   release(nowMs: number): ReleaseReport | undefined {
     const { writing, kernel } = this.#options
     if (writing === undefined) return undefined
+    // Before the limits go: a pod that came now would run without any.
+    this.#options.publisher?.publish(noUnits())
     return release({ ...writing, kernel, plan: (actual, journaled) => planRelease(kernel, actual, journaled) }, nowMs)
   }
 }

@@ -12,8 +12,10 @@ import {
   identicalValue,
   isSuccess,
   type KnobSetting,
+  originalOf,
   sameValue,
 } from '../model/index.ts'
+import { copiedSet, copiesBelow } from './copied-sets.ts'
 import type { RestoreJournal } from './restore-journal.ts'
 
 /** A cpuset write takes some 70 µs; past so many the rest waits for the next tick, so that a new pod set can't delay suppression. */
@@ -46,7 +48,10 @@ export class Actuator {
    */
   #saveOriginals(steps: Plan): string | undefined {
     try {
-      this.#journal.saveOriginals(this.#missingOriginals(steps))
+      const copies = copiesBelow(steps, this.#kernel, this.#journal)
+      this.#journal.saveOriginals([...this.#missingOriginals(steps), ...copies])
+      // The agent's own, though no write of it put them there: so they go back as well, on the next tick.
+      for (const { group, kind, holds } of copies) this.#journal.willWrite(group, kind, { value: holds, holds })
       return undefined
     } catch (thrown) {
       return errnoOf(thrown) ?? 'EIO'
@@ -71,11 +76,18 @@ export class Actuator {
       const unclaimed = because.code === 'clipped' && because.wanted === undefined
       for (const touched of [kind, CLOBBERS[kind]?.kind]) {
         if (touched === undefined || (this.#journal.has(group, touched) && !unclaimed)) continue
-        const value = this.#kernel.readKnob(group, touched)
-        if (value !== undefined && !this.#journal.knows(group, touched, value)) originals.push({ group, kind: touched, value })
+        const holds = this.#kernel.readKnob(group, touched)
+        const value = this.#original(group, touched, holds)
+        if (value !== undefined && !this.#journal.knows(group, touched, value))
+          originals.push({ group, kind: touched, value: originalOf(touched, value) })
       }
     }
     return originals
+  }
+
+  #original(group: GroupPath, kind: KnobKind, holds: KnobValue | undefined): KnobValue | undefined {
+    const isCopied = kind === 'cpuset' && this.#kernel.capabilities.nestedCpuset && !this.#journal.has(group, kind)
+    return (isCopied ? copiedSet(group, holds, this.#journal)?.value : undefined) ?? holds
   }
 
   #execute(step: Step): StepResult {

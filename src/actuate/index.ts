@@ -2,4 +2,4 @@
 export { Actuator } from './actuator.ts'
 export { lockOwner, takeLock } from './lock.ts'
 export { release, type ReleaseReport } from './release.ts'
-export { RestoreJournal } from './restore-journal.ts'
+export { journalPath, RestoreJournal } from './restore-journal.ts'

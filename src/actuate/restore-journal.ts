@@ -11,8 +11,16 @@ import { AgentError, errnoOf, KnobTable, messageOf, sameValue } from '../model/i
 import { FORMAT_VERSION, formatRecord, type JournalRecord, type OriginalRecord, parseRecord } from './records.ts'
 
 const FILE_NAME = 'restore.journal'
-/** Values kept per knob: after a crash the file holds the last one or, if the write had not happened yet, the one before. */
-const KEPT_VALUES = 2
+/**
+ * Values kept per knob: after a crash the file holds the last one or, if the write had not happened yet, the one before. The third is for
+ * containers that copied it: a set moves over the union, and a container that was not known stops it there.
+ */
+const KEPT_VALUES = 3
+
+/** The journal's file: it is there once an agent has run. */
+export function journalPath(stateDirectory: string): string {
+  return join(stateDirectory, FILE_NAME)
+}
 
 interface Entry extends JournaledKnob {
   readonly groupId: number
@@ -43,7 +51,7 @@ export class RestoreJournal {
   /** Opens or creates the journal. Throws E_STATE_DIR when the directory can't be written, E_JOURNAL when the file is from a newer version. */
   constructor(options: RestoreJournalOptions) {
     this.#options = options
-    this.#path = join(options.stateDirectory, FILE_NAME)
+    this.#path = journalPath(options.stateDirectory)
     this.damagedLines = this.#load()
     try {
       mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 })

@@ -12,6 +12,8 @@ import type { Recorder } from '../record/index.ts'
 import type { Teardown } from './teardown.ts'
 import { VERSION } from './version.ts'
 
+type Environment = Readonly<Record<string, string | undefined>>
+
 export interface ClusterParts {
   readonly pods: PodSource
   /** Absent where nothing may be written, or there is nobody to tell. */
@@ -26,16 +28,17 @@ export interface ClusterOptions {
   /** Whether the agent may write to the cluster. */
   readonly writes: boolean
   readonly logger?: KubeLogger
-  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly environment: Environment
 }
 
-/** The name of this node in Kubernetes. */
-export function nodeNameOf(config: Config): string {
-  return config.node.name === '' ? hostname() : config.node.name
+/** The name of this node in Kubernetes: as configured, as the downward API gives it in NODE_NAME, or as the kubelet makes it of the host name. */
+export function nodeNameOf(config: Config, environment: Environment = process.env): string {
+  const given = config.node.name === '' ? (environment['NODE_NAME'] ?? '') : config.node.name
+  return given === '' ? hostname().trim().toLowerCase() : given
 }
 
 /** The API server as a URL; empty for none. Throws E_CONFIG when one is asked for that nothing names. */
-export function apiServerOf({ cluster, pods }: Config, environment: ClusterOptions['environment']): string {
+export function apiServerOf({ cluster, pods }: Config, environment: Environment): string {
   const server = cluster.server === '' ? (inClusterServer(environment) ?? '') : cluster.server
   if (pods.source === 'api' && server === '') {
     throw new AgentError('E_CONFIG', 'pods.source: api needs an API server, and there is none', {
@@ -53,14 +56,14 @@ export function openCluster(config: Config, { writes, logger, environment }: Clu
     tokenFile: cluster.tokenFile,
     caFile: cluster.caFile,
     requestMs: cluster.requestMs,
-    nodeName: nodeNameOf(config),
+    nodeName: nodeNameOf(config, environment),
     version: VERSION,
     now: () => realNow().nowMs,
     ...(logger === undefined ? {} : { logger }),
   }
   const opened = server === '' ? undefined : new Cluster({ ...options, server })
   const source = openPods(config, opened, options)
-  const reporter = opened !== undefined && writes ? openReporter(config, opened) : undefined
+  const reporter = opened !== undefined && writes ? openReporter(config, options.nodeName, opened) : undefined
   return {
     pods: source,
     server,
@@ -91,12 +94,12 @@ function openPods(config: Config, opened: Cluster | undefined, options: Paramete
   }
 }
 
-function openReporter(config: Config, { api }: Cluster): ClusterReporter | undefined {
+function openReporter(config: Config, node: string, { api }: Cluster): ClusterReporter | undefined {
   const { events, condition, annotations, hotLabel, hotTaint, writeMs, annotateMs } = config.cluster
   if (!events && !condition && !annotations && !hotLabel && !hotTaint) return undefined
   return new ClusterReporter({
     api,
-    node: nodeNameOf(config),
+    node,
     domain: config.resources.domain,
     switches: { events, condition, annotations, hotLabel, hotTaint },
     settleMs: config.nodeSignals.enterMs,

@@ -34,7 +34,12 @@ export async function startPlugins(config: Config, { logger, recorder, teardown 
   const tell = (): void => {
     recorder.resources(statesOf(config, plugins))
     const { available, lastError } = plugins.podResources()
-    recorder.allocations({ exact: available, ...(lastError === undefined ? {} : { lastError }) })
+    const held = plugins.held()
+    recorder.allocations({
+      exact: available,
+      ...(held === undefined ? {} : { held }),
+      ...(lastError === undefined ? {} : { lastError }),
+    })
   }
   // Once before anybody can ask: readiness has to know from the start that a kubelet is expected.
   tell()

@@ -23,7 +23,7 @@ const LIVE_BLOCKS = [
   'failSafe',
 ] as const
 /** Settings within them that a sensor took at start, or that are safe only with one that was (rootIdle with onExit). */
-const WIRED: ReadonlySet<string> = new Set(['suppressCpu.windowMs', 'identity.rootIdle'])
+const WIRED: ReadonlySet<string> = new Set(['suppressCpu.windowMs', 'identity.rootIdle', 'capacity.maxUnits'])
 
 function isLive(key: string): boolean {
   return !WIRED.has(key) && LIVE_BLOCKS.some((block) => key.startsWith(`${block}.`))
@@ -37,6 +37,7 @@ export function withLiveSettings(atStart: Config, later: Config): Config {
     ...live,
     identity: { ...later.identity, rootIdle: atStart.identity.rootIdle },
     suppressCpu: { ...later.suppressCpu, windowMs: atStart.suppressCpu.windowMs },
+    capacity: { ...later.capacity, maxUnits: atStart.capacity.maxUnits },
   }
 }
 

@@ -2,8 +2,9 @@
  * The verb `run`: the daemon. Order of start-up: configuration, node, lock, journal, kubelet socket, then registration and the loop at
  * once, and everything that can wait after it. On SIGTERM and SIGINT it finishes the step it is in, releases if so configured, and ends.
  */
+import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { takeLock } from '../actuate/index.ts'
+import { journalPath, takeLock } from '../actuate/index.ts'
 import type { Agent, Writing } from '../agent.ts'
 import { composeAgent, openNode, openWriting, realNow } from '../compose.ts'
 import { loadConfig, type Config, type ConfigSources, type LoadedConfig } from '../config/index.ts'
@@ -80,8 +81,12 @@ async function runAgent(sources: ConfigSources): Promise<ExitCode> {
   }
 }
 
-/** A kubelet that restarts has no socket for a moment; a node without a kubelet is a mistake to be told of. */
+/**
+ * A kubelet that restarts has no socket for a moment; a node without a kubelet is a mistake to be told of. But where an agent has written
+ * before, limits are in force that have to follow the load, whether or not the kubelet runs just now.
+ */
 async function waitForKubelet(config: Config, stop: StopSignal): Promise<'there' | 'stopped'> {
+  if (existsSync(journalPath(config.paths.state))) return 'there'
   const deadlineMs = realNow().nowMs + config.kubelet.waitMs
   for (;;) {
     const problem = await kubeletSocketProblem(config.paths.devicePlugins)

@@ -122,7 +122,7 @@ const identity = block({
   ),
   coreScheduling: leaf.flag(
     false,
-    'Core scheduling is in use on this node, as containerd can do it: asks the kernel for it, for status, and keeps off bvt; the agent gives no cookies',
+    'Keep offline work off cores whose other thread runs online work, by core scheduling (needs SMT, kernel 5.14, koffi); keeps off bvt. Asked of the kernel at the start',
   ),
 })
 
@@ -185,7 +185,7 @@ const cluster = block({
   kubeletVerify: leaf.flag(true, 'Check the certificate of the kubelet; may be off only for a loopback address'),
   requestMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Longest wait for an answer of the API server'),
   writeMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Shortest time between two writes about the node'),
-  annotateMs: leaf.ms(60_000, 1000, HOUR_MS, 'Shortest time between two writes of headroom and score alone'),
+  annotateMs: leaf.ms(300_000, 1000, HOUR_MS, 'Shortest time between two writes of headroom and score alone'),
   events: leaf.flag(true, 'Write events about pods and the node'),
   condition: leaf.flag(true, 'Keep the condition ColocationHot of the node'),
   annotations: leaf.flag(true, 'Keep annotations of the node with headroom and score'),

@@ -16,7 +16,7 @@ import type {
   OfflineResource,
   PlacementState,
 } from '../model/index.ts'
-import { hasEnded, isOffline, OFFLINE_RESOURCES } from '../model/index.ts'
+import { hasEnded, holdsUnits, isOffline, OFFLINE_RESOURCES } from '../model/index.ts'
 import { fullNameOf, isOnlineBelowOfflineRoot } from './classify.ts'
 import { addPeak, peakOf, type PeakWindow, reasonable } from './peak.ts'
 
@@ -59,7 +59,8 @@ export function capacity(
       Object.keys(snapshot.inFlightUnits).length === 0 ? memory.offers : coverAllocated(memory.offers, pods, snapshot, config)
     return { offers, memory }
   }
-  const next = observe(snapshot, pods, memory, config)
+  // Before the pods were read nobody seems to have requested anything: all of the node would be sold.
+  const next = snapshot.pods.everRead ? observe(snapshot, pods, memory, config) : undefined
   if (next === undefined) {
     context.abstentions.push({ code: memory.offers === undefined ? 'starting' : 'silent', rule: 'capacity' })
     return { offers: coverAllocated(memory.offers ?? [], pods, snapshot, config), memory }
@@ -180,12 +181,15 @@ function unusedByBe(
   return { milli, bytes, bound: waiting ? 'warm-up' : 'formula' }
 }
 
-/** Units promised: to listed pods that have not ended, and to containers that the kubelet is still admitting. */
+/**
+ * Units promised: to pods that the kubelet has admitted, and to containers that it is still admitting. A pod that is only listed may never be
+ * admitted: to count it would mint devices for whoever writes a large number into a pod.
+ */
 function allocated(resource: OfflineResource, pods: readonly ClassifiedPod[], snapshot: NodeSnapshot, config: Config): number {
   const name = fullNameOf(resource, config)
   let units = snapshot.inFlightUnits[resource] ?? 0
   for (const { reading } of pods) {
-    if (!hasEnded(reading.spec)) units += reading.spec.extended[name] ?? 0
+    if (holdsUnits(reading)) units += reading.spec.extended[name] ?? 0
   }
   return units
 }

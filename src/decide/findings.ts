@@ -15,8 +15,7 @@ export function findingsOf(pods: readonly ClassifiedPod[], config: Config): PodF
     const { spec } = pod.reading
     if (hasEnded(spec)) continue
     const { namespace, name } = spec
-    const uid = spec.objectUid ?? spec.uid
-    for (const problem of problemsOf(pod, config)) findings.push({ namespace, name, uid, ...problem })
+    for (const problem of problemsOf(pod, config)) findings.push({ namespace, name, uid: spec.uid, ...problem })
   }
   return findings
 }

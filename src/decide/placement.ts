@@ -82,7 +82,7 @@ export function placementFindings(
   for (const { reading, qosClass } of pods) {
     const { spec } = reading
     if (!isExclusive(qosClass) || hasEnded(spec)) continue
-    const about = { namespace: spec.namespace, name: spec.name, uid: spec.objectUid ?? spec.uid }
+    const about = { namespace: spec.namespace, name: spec.name, uid: spec.uid }
     const wantedCpus = cpusFor(spec.requests.cpuMilli)
     if (wantedCpus <= 0) findings.push({ ...about, code: 'noCpuRequest', qosClass })
     else if (assigned.exclusive.get(spec.uid)?.cpus === undefined) {

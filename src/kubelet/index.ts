@@ -6,7 +6,7 @@
  */
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AgentError, noUnits, type OfflineClass, type OfflineResource } from '../model/index.ts'
+import { AgentError, noUnits, podKey, type OfflineClass, type OfflineResource } from '../model/index.ts'
 import { readAllocatedIds } from './checkpoint.ts'
 import { type Listing, PodResourcesClient } from './pod-resources.ts'
 import { Registrar, REGISTRAR_TIMINGS, type RegistrarState, type RegistrarTimings } from './registrar.ts'
@@ -165,11 +165,14 @@ export class DevicePlugins {
    * are taken for released, except in the 60 s after their allocation, when their pod may not be listed yet. Where the kubelet's
    * pod-resources can be read, it is asked instead, and only what it never listed is left to this guess.
    */
-  retainAllocations(units: Readonly<Record<OfflineResource, number>>): void {
+  retainAllocations(units: Readonly<Record<OfflineResource, number>>, readAtMs: number): void {
     const listing = this.podResources().available ? this.#listing : undefined
     let surplus = 0
     for (const { fullName, devices } of this.#advertised) {
-      surplus += devices.retain(units[devices.resource], listing === undefined ? undefined : holdingsOf(listing, fullName))
+      surplus += devices.retain(
+        { units: units[devices.resource], readAtMs },
+        listing === undefined ? undefined : holdingsOf(listing, fullName),
+      )
     }
     if (surplus > 0) this.#releases?.soon()
   }
@@ -192,6 +195,23 @@ export class DevicePlugins {
   /** Whether releases are known from the kubelet's pod-resources rather than guessed, and when it was last asked. */
   podResources(): PodResourcesState {
     return this.#releases?.state() ?? { available: false }
+  }
+
+  /** Units by full resource name that each pod held when the kubelet was last asked, by `namespace/name`; undefined before. */
+  held(): ReadonlyMap<string, Readonly<Record<string, number>>> | undefined {
+    if (this.#listing === undefined) return undefined
+    const ours = new Set(this.#advertised.map(({ fullName }) => fullName))
+    const held = new Map<string, Record<string, number>>()
+    for (const { namespace, pod, idsByResource } of this.#listing.containers) {
+      for (const [resource, ids] of idsByResource) {
+        if (!ours.has(resource)) continue
+        const key = podKey({ namespace, name: pod })
+        const units = held.get(key) ?? {}
+        units[resource] = (units[resource] ?? 0) + ids.size
+        held.set(key, units)
+      }
+    }
+    return held
   }
 
   /** Units that were allocated and are known or taken to be free again, since the start. */

@@ -179,11 +179,11 @@ export class ResourceDevices {
    * the kubelet tells what pods hold, those that it has told of or not yet been asked about. Returns how many there are beyond
    * those units now.
    */
-  retain(units: number, holdings: Holdings | undefined): number {
+  retain({ units, readAtMs }: { readonly units: number; readonly readAtMs: number }, holdings: Holdings | undefined): number {
     let surplus = this.#allocations.size - Math.max(units, 0)
     if (surplus <= 0) return 0
     for (const [id, allocation] of this.#allocations) {
-      if (surplus <= 0 || this.#now() - allocation.atMs < IN_FLIGHT_MS) break
+      if (surplus <= 0 || readAtMs - allocation.atMs < IN_FLIGHT_MS) break
       if (holdings !== undefined && !isMissing(id, allocation, holdings)) continue
       this.#end(id)
       surplus -= 1

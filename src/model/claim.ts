@@ -44,6 +44,8 @@ export type Because =
       readonly qosClass: QosClass
       readonly backend: Exclude<IdentityBackend, 'idle' | 'weight'>
     }
+  /** Its tasks carry the cookie of offline work. */
+  | { readonly code: 'identity.cookie'; readonly qosClass: OfflineClass }
   /** Siblings are compared, so the roots between which classes are told apart need a value too. */
   | { readonly code: 'identity.root'; readonly backend: 'bvt' | 'idle'; readonly holds: 'offline' | 'online' }
   | {

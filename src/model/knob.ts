@@ -24,6 +24,11 @@ export interface KnobValues {
   idle: number
   /** Anolis, Alibaba: −1 (yields) to 2 (goes first) against its siblings; 0 is none. */
   bvt: number
+  /**
+   * 1 when every process of the group and of the groups below carries the one cookie of offline work, 0 when none carries any, and
+   * PARTLY_TAGGED between the two, which is only ever read. No file: prctl(PR_SCHED_CORE).
+   */
+  coreCookie: number
   /** openEuler: −1 is offline, 0 online. Kernel: there is no way back from −1. */
   qosLevel: number
   /** TencentOS: 1 runs the group's tasks in a class below all others. */
@@ -43,6 +48,7 @@ export const KNOB_KINDS = [
   'quota',
   'burst',
   'bvt',
+  'coreCookie',
   'qosLevel',
   'offline',
   'btShares',
@@ -57,6 +63,10 @@ export const KNOB_KINDS = [
 ] as const satisfies readonly (keyof KnobValues)[]
 export type KnobKind = (typeof KNOB_KINDS)[number]
 export type KnobValue = KnobValues[KnobKind]
+
+/** Some processes of the group carry no cookie, or another one: they came from outside, as those of a new container do. */
+export const PARTLY_TAGGED = 2
+const COOKIES = ['none', 'of offline work', 'of offline work on some processes']
 
 /** One knob and a value for it, with the two kept together for the type checker. */
 export type KnobSetting = { [Kind in KnobKind]: { readonly kind: Kind; readonly value: KnobValues[Kind] } }[KnobKind]
@@ -119,6 +129,8 @@ export function formatKnobValue(setting: KnobSetting): string {
       return setting.value === null ? 'max' : formatBytes(setting.value)
     case 'burst':
       return `${setting.value} us`
+    case 'coreCookie':
+      return COOKIES[setting.value] ?? String(setting.value)
     case 'bvt':
     case 'qosLevel':
     case 'offline':

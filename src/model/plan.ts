@@ -1,7 +1,7 @@
 /** Steps: ordered writes, each with where it comes from, where it goes and why. */
 import type { Because, RuleName } from './claim.ts'
 import type { GroupPath } from './groups.ts'
-import type { KnobKind, KnobSetting, KnobValue, ReadonlyKnobTable } from './knob.ts'
+import { type KnobKind, type KnobSetting, type KnobValue, PARTLY_TAGGED, type ReadonlyKnobTable } from './knob.ts'
 import type { Outcome } from './outcome.ts'
 import type { Dialect } from './snapshot.ts'
 
@@ -42,6 +42,16 @@ export type Journaled = ReadonlyKnobTable<JournaledKnob>
  */
 export function isOneWay(kind: KnobKind, from: KnobValue | undefined): boolean {
   return kind === 'qosLevel' && from === -1
+}
+
+/** Whether a value comes about by itself from one that the agent wrote: a process that comes into a tagged group brings its own cookie. */
+export function isOursByNature(kind: KnobKind, value: KnobValue): boolean {
+  return kind === 'coreCookie' && value === PARTLY_TAGGED
+}
+
+/** What a knob goes back to that is about to be written for the first time. Nobody had given part of a group the cookie on purpose. */
+export function originalOf(kind: KnobKind, holds: KnobValue): KnobValue {
+  return isOursByNature(kind, holds) ? 0 : holds
 }
 
 /**

@@ -16,12 +16,12 @@ import {
   type PodResources,
   requestsOf,
 } from './pod-resources.ts'
+import { KUBELET_QOS } from './qos.ts'
 import { bytes, milliCpu } from './units.ts'
 
 const CONFIG_HASH = 'kubernetes.io/config.hash'
 const CONFIG_MIRROR = 'kubernetes.io/config.mirror'
 const PHASES = ['Pending', 'Running', 'Succeeded', 'Failed', 'Unknown'] as const
-const KUBELET_QOS = ['Guaranteed', 'Burstable', 'BestEffort'] as const
 
 /**
  * Reads one Pod; undefined for nothing at all (an empty document). `kind` must be Pod unless `impliedKind` is given: items of a PodList carry

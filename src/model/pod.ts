@@ -24,7 +24,7 @@ export interface ContainerSpec {
 export interface PodSpec {
   /** Names the pod's groups. For a static pod this is its config hash, not the UID of the mirror pod. */
   readonly uid: string
-  /** The UID that the API server knows the pod by, where it is another. */
+  /** The UID of a static pod's mirror at the API server. Events go by `uid`: that is what kubectl looks for, and the kubelet writes. */
   readonly objectUid?: string
   readonly namespace: string
   readonly name: string
@@ -82,4 +82,9 @@ export function hasEnded({ phase }: PodSpec): boolean {
 /** `namespace/name`, the way people name a pod. */
 export function podKey(spec: { readonly namespace: string; readonly name: string }): string {
   return `${spec.namespace}/${spec.name}`
+}
+
+/** Whether the offline units that the pod asks for are its own: the kubelet has made its group, and it has not ended. */
+export function holdsUnits({ spec, present }: Pick<PodReading, 'spec' | 'present'>): boolean {
+  return present && !hasEnded(spec)
 }

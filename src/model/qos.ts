@@ -7,7 +7,8 @@ export const QOS_CLASSES = ['LSX', 'LSR', 'LS', 'BE', 'OT', 'SYSTEM', 'UNTAGGED'
 export type QosClass = (typeof QOS_CLASSES)[number]
 
 /** The kubelet's own classes, which decide where in the cgroup tree a pod lives. */
-export type KubeletQos = 'Guaranteed' | 'Burstable' | 'BestEffort'
+export const KUBELET_QOS = ['Guaranteed', 'Burstable', 'BestEffort'] as const
+export type KubeletQos = (typeof KUBELET_QOS)[number]
 
 export type OfflineClass = 'BE' | 'OT'
 

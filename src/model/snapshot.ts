@@ -23,8 +23,6 @@ export interface Capabilities {
   /** Kernel: v1 refuses CPUs the parent lacks; v2 takes them and uses the intersection. */
   readonly nestedCpuset: boolean
   readonly kernelRelease: string
-  /** Whether tasks can be kept from sharing a core with others; undefined while nobody asked the kernel. */
-  readonly coreScheduling?: Capability
 }
 
 export interface CpuUse {
@@ -75,7 +73,7 @@ export interface NodeSnapshot {
   /** CPU use of the root that holds all offline pods. */
   readonly bestEffort: { readonly group: GroupPath; readonly cpu?: Reading<CpuUse> }
   readonly pods: PodsView
-  /** Pod groups below the best-effort root that no listed pod owns. */
+  /** Pod groups that no listed pod owns. */
   readonly unlistedGroups: readonly GroupPath[]
   readonly actual: ReadonlyKnobTable<Reading<KnobValue>>
   /** Units handed out by Allocate that no listed pod accounts for yet. */

@@ -42,6 +42,8 @@ export interface ResourceState {
 export interface AllocationSource {
   /** From the kubelet's pod-resources; otherwise guessed from the pods that are listed. */
   readonly exact: boolean
+  /** Units by full resource name that the kubelet says each pod holds, by `namespace/name`; undefined while it was not asked. */
+  readonly held?: ReadonlyMap<string, Readonly<Record<string, number>>>
   readonly lastError?: string
 }
 

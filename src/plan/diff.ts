@@ -4,6 +4,7 @@
  *   cpuset    widen parents before children, then narrow children before parents; a set that moves is widened to the union first
  *   burst     lowered before the quotas, raised after them: it may never exceed the quota
  *   idle      cleared before a weight is written, set after
+ *   cookies   cleared before bvt is set, given after it was cleared: kernels have locked up with both
  * A knob that nobody wants any more and that still holds what the agent wrote goes back to its original, so `release` is this function
  * with nothing desired.
  */
@@ -24,7 +25,17 @@ import type {
   Step,
   StepBecause,
 } from '../model/index.ts'
-import { groupDepth, identicalValue, isOneWay, isQuota, KNOB_KINDS, KnobTable, parentGroup, sameValue } from '../model/index.ts'
+import {
+  groupDepth,
+  identicalValue,
+  isOneWay,
+  isOursByNature,
+  isQuota,
+  KNOB_KINDS,
+  KnobTable,
+  parentGroup,
+  sameValue,
+} from '../model/index.ts'
 import { clipToParents } from './clip.ts'
 import { compareWidth, inPeriodOf, isUnlimited, union } from './width.ts'
 
@@ -41,6 +52,12 @@ export interface PlanInput {
    * @default true
    */
   readonly settled?: boolean
+  /**
+   * Groups whose quota may be widened even so: a regulator that went on from what stands in the kernel is behind it, and would otherwise only
+   * ever narrow while the pods can't be read.
+   * @default none
+   */
+  readonly regulated?: readonly GroupPath[]
   /**
    * Groups of pods that no source lists. What the agent set for such a pod stays, since it may be on its way out; only a quota that
    * somebody else had set, and that gave way to a smaller parent, follows the parent up again.
@@ -68,10 +85,15 @@ export function diff(input: PlanInput): Plan {
     if (kind === 'cpuset') steps.push(...cpusetSteps(targets, input))
     else steps.push(...(kind === 'quota' ? quotaSteps(targets, input) : narrowFirst(plainSteps(kind, targets, input))))
   }
-  const quotas = steps.filter((step) => step.kind === 'quota' && (input.settled !== false || step.phase === 'narrow'))
+  const quotas = steps.filter(
+    (step) =>
+      step.kind === 'quota' && (input.settled !== false || step.phase === 'narrow' || input.regulated?.includes(step.group)),
+  )
   const lowered = steps.filter((step) => step.kind === 'burst' && step.phase === 'narrow')
-  const rest = steps.filter((step) => step.kind !== 'quota' && !lowered.includes(step))
-  return [...lowered, ...quotas, ...identitySteps(targets, input), ...rest]
+  const cleared = steps.filter((step) => step.kind === 'coreCookie' && step.value === 0)
+  const first = new Set([...lowered, ...cleared])
+  const rest = steps.filter((step) => step.kind !== 'quota' && !first.has(step))
+  return [...lowered, ...quotas, ...cleared, ...identitySteps(targets, input), ...rest]
 }
 
 function targetsOf(input: PlanInput): KnobTable<Target> {
@@ -86,7 +108,7 @@ function targetsOf(input: PlanInput): KnobTable<Target> {
   for (const [group, kind, entry] of journaled.entries()) {
     if (desired.get(group, kind) !== undefined || staysAsItIs(group, entry, input)) continue
     const reading = actual.get(group, kind)
-    if (reading === undefined || !isOurs(reading.value, entry) || isReadingOfIdle(group, kind, journaled)) continue
+    if (reading === undefined || !isOurs(kind, reading.value, entry) || isReadingOfIdle(group, kind, journaled)) continue
     if (isOneWay(kind, reading.value)) continue
     targets.set(group, kind, restoreTarget(kind, entry, input.online))
   }
@@ -111,7 +133,8 @@ function isReadingOfIdle(group: GroupPath, kind: KnobKind, journaled: Journaled)
 }
 
 /** Whether a value is one the agent wrote, or the original itself: anything else belongs to somebody else now. */
-export function isOurs(value: KnobValue, entry: JournaledKnob): boolean {
+export function isOurs(kind: KnobKind, value: KnobValue, entry: JournaledKnob): boolean {
+  if (isOursByNature(kind, value)) return true
   return entry.ours.some((ours) => sameValue(ours, value)) || sameValue(entry.original, value)
 }
 

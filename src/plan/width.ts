@@ -11,6 +11,7 @@ export function compareWidth(to: KnobSetting, from: KnobValue): number {
     case 'quota':
       return widthOfQuota(to.value) - widthOfQuota(from)
     case 'idle':
+    case 'coreCookie':
     case 'offline':
     case 'freeze':
       return amount(from) - to.value

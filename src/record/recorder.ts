@@ -175,7 +175,13 @@ export class Recorder {
 
   /** Throws AgentError E_NO_SUBJECT for a subject that is not there. */
   explain(subject: string, nowMs: number): Explanation {
-    return explain(subject, { record: this.#record, writes: this.#tracker.writes, resources: this.#resources, nowMs })
+    return explain(subject, {
+      record: this.#record,
+      writes: this.#tracker.writes,
+      resources: this.#resources,
+      allocations: this.#allocations,
+      nowMs,
+    })
   }
 
   lastTick(): TickRecord | undefined {

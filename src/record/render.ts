@@ -46,6 +46,8 @@ export function renderBecause(because: Because): string {
         : `${because.qosClass} gets the least weight there is, as cpu.idle can't be used: ${because.missing}`
     case 'identity.class':
       return `what ${because.qosClass} pods are to this kernel (backend ${because.backend})`
+    case 'identity.cookie':
+      return `${because.qosClass} pods are tagged with the cookie of offline work, so that they never share a core at the same time with online work`
     case 'identity.root':
       return because.holds === 'offline'
         ? `all offline pods lie below, and the kernel compares siblings: so their root yields too (backend ${because.backend})`

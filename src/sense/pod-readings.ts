@@ -13,7 +13,7 @@ import type {
   PodSpec,
   PodUse,
 } from '../model/index.ts'
-import { bytes, childGroup, isPodGroupName, milliCpu, podGroup, qosRoot, type PodList } from '../model/index.ts'
+import { bytes, childGroup, isPodGroupName, KUBELET_QOS, milliCpu, podGroup, qosRoot, type PodList } from '../model/index.ts'
 import { BandwidthReadings } from './bandwidth-readings.ts'
 import type { KnobReadings } from './knob-readings.ts'
 import { RateWindow } from './rates.ts'
@@ -207,13 +207,15 @@ export class PodReadings {
     for (const group of before) if (!this.#unlisted.includes(group) && !owned.has(group)) this.#forget(group)
   }
 
-  /** Pod groups under the best-effort root that no listed pod owns: started a moment ago, or left behind. */
+  /** Pod groups that no listed pod owns: started a moment ago, left behind, or of a pod that a short list has missed. */
   #findUnlisted(owned: ReadonlySet<GroupPath>): readonly GroupPath[] {
-    const root = qosRoot(this.#layout, 'BestEffort')
-    return this.#kernel
-      .listChildren(root)
-      .filter(isPodGroupName)
-      .map((name) => childGroup(root, name))
-      .filter((group) => !owned.has(group))
+    return KUBELET_QOS.flatMap((qos) => {
+      const root = qosRoot(this.#layout, qos)
+      return this.#kernel
+        .listChildren(root)
+        .filter(isPodGroupName)
+        .map((name) => childGroup(root, name))
+        .filter((group) => !owned.has(group))
+    })
   }
 }

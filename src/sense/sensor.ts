@@ -9,7 +9,6 @@ import type {
   GroupPath,
   Instant,
   KernelPort,
-  KubeletQos,
   NodeReadings,
   NodeSnapshot,
   OfflineResource,
@@ -17,12 +16,11 @@ import type {
   PressureResource,
   Reading,
 } from '../model/index.ts'
-import { childGroup, qosRoot } from '../model/index.ts'
+import { childGroup, KUBELET_QOS, parentGroup, qosRoot } from '../model/index.ts'
 import { KnobReadings } from './knob-readings.ts'
 import { PodReadings } from './pod-readings.ts'
 import { RateWindow } from './rates.ts'
 
-const KUBELET_QOS = ['Guaranteed', 'Burstable', 'BestEffort'] as const satisfies readonly KubeletQos[]
 const PRESSURES = ['cpu', 'memory', 'io'] as const satisfies readonly PressureResource[]
 
 export interface SensorOptions {
@@ -168,7 +166,9 @@ export class Sensor {
   #readNestedQuotas(nowMs: number): void {
     if (!this.#options.kernel.capabilities.nestedQuota) return
     const { kernel } = this.#options
+    const offlineRoot = qosRoot(this.#options.layout, 'BestEffort')
     for (const group of this.pods.unlisted) {
+      if (parentGroup(group) !== offlineRoot) continue
       this.knobs.read(group, 'quota', nowMs)
       for (const name of kernel.listChildren(group)) this.knobs.read(childGroup(group, name), 'quota', nowMs)
     }

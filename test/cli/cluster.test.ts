@@ -189,6 +189,44 @@ describe('run in a cluster', () => {
     },
   )
 
+  it(
+    'ends and releases the node though the API server hangs, and lifts nothing when it starts while that is away',
+    { timeout: 90_000 },
+    async (context) => {
+      needs(context)
+      const hold = (): ChildProcess => {
+        const child = startKubeAgent(['run', '--config', config, '--set', 'onExit=hold'])
+        child.stdout?.resume()
+        child.stderr?.resume()
+        return child
+      }
+      agent = hold()
+      await until(quota, (text) => text.startsWith('30000'))
+      expect(await end(agent, 'SIGTERM')).toBe(0)
+      api?.hang()
+      agent = hold()
+      await until(
+        () => get('/statusz'),
+        (text) => text.includes('last tick'),
+      )
+      for (let look = 0; look < 30; look += 1) {
+        expect(quota()).toMatch(/^30000/)
+        await sleep(100)
+      }
+      expect(await get('/metrics')).toMatch(/^kube_agent_resource_advertised_units\{resource="be-cpu"\} 0$/m)
+      expect(await end(agent, 'SIGTERM')).toBe(0)
+      agent = startKubeAgent(['run', '--config', config])
+      agent.stdout?.resume()
+      agent.stderr?.resume()
+      await until(
+        () => get('/statusz'),
+        (text) => text.includes('last tick'),
+      )
+      expect(await end(agent, 'SIGTERM')).toBe(0)
+      expect(quota()).toMatch(/^(-1|max 100000)$/)
+    },
+  )
+
   it('says what is missing when pods should come from an API server and there is none', () => {
     const ran = kubeAgent(['run', '--set', 'pods.source=api,paths.state=/nonexistent'])
     expect(ran.stderr).toContain('pods.source: api needs an API server')

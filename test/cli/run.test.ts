@@ -168,6 +168,23 @@ describe('run --mode enforce', () => {
     }
   })
 
+  it('carries on where an agent has written before, though the kubelet is down', { timeout: 60_000 }, async (context) => {
+    rootOnly(context)
+    await startReady()
+    const held = quota()
+    expect(await stop('SIGTERM')).toBe(0)
+    await kubelet?.stop()
+    rmSync(join(directory, 'dp'), { recursive: true, force: true })
+    agent = startKubeAgent(['run', '--config', config])
+    agent.stdout?.resume()
+    agent.stderr?.resume()
+    for (let tries = 0; tries < 100 && (await get('/livez'))?.status !== 200; tries += 1) await sleep(100)
+    expect((await get('/livez'))?.status).toBe(200)
+    expect((await get('/readyz'))?.status).toBe(503)
+    expect(quota()).toBe(held)
+    expect((await get('/readyz?verbose'))?.body).toContain('kubelet')
+  })
+
   it('is undone by release after SIGKILL, every file as before', { timeout: 60_000 }, async (context) => {
     rootOnly(context)
     await startReady()

@@ -192,9 +192,9 @@ class Node {
     this.#aheadMs += LONG_MS
     const listed = units(Object.fromEntries(RESOURCES.map((resource) => [resource, this.#heldIds(resource).length])))
     if (RESOURCES.every((resource) => this.#allocated(resource) <= listed[resource])) return
-    this.#plugins.retainAllocations(listed)
+    this.#plugins.retainAllocations(listed, performance.now() + this.#aheadMs)
     await eventually(() => {
-      this.#plugins.retainAllocations(listed)
+      this.#plugins.retainAllocations(listed, performance.now() + this.#aheadMs)
       const { lastAtMs: atMs = 0 } = this.#plugins.podResources()
       return atMs > lastAtMs || RESOURCES.every((resource) => this.#allocated(resource) <= listed[resource])
     })

@@ -219,10 +219,14 @@ describe('the plugin and pod-resources', () => {
     const look = async (unitsHeld: number): Promise<void> => {
       const { lastAtMs = 0 } = plugins.podResources()
       aheadMs += 20_000
-      plugins.retainAllocations(units({ 'be-cpu': unitsHeld }))
+      plugins.retainAllocations(units({ 'be-cpu': unitsHeld }), performance.now() + aheadMs)
       await eventually(() => (plugins.podResources().lastAtMs ?? 0) > lastAtMs)
     }
     await look(4)
+    expect([...(plugins.held() ?? [])]).toEqual([
+      ['jobs/pod-a', { [BE_CPU]: 3 }],
+      ['jobs/pod-b', { [BE_CPU]: 2 }],
+    ])
     expect(plugins.allocatedUnits()['be-cpu']).toBe(5)
     kubelet.remove('a')
     await look(2)

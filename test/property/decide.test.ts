@@ -316,7 +316,7 @@ describe('decide', () => {
       for (const { decision, snapshot } of lived) {
         for (const { resource, units } of decision.offers) {
           const listed = snapshot.pods.pods
-            .filter(({ spec }) => spec.phase !== 'Succeeded' && spec.phase !== 'Failed')
+            .filter(({ spec, present }) => present && spec.phase !== 'Succeeded' && spec.phase !== 'Failed')
             .reduce((sum, { spec }) => sum + (spec.extended[`kube-agent.io/${resource}`] ?? 0), 0)
           const allocated = listed + (snapshot.inFlightUnits[resource] ?? 0)
           // On a hot tick the list of pods is that of the calm tick before; only what is in flight can be new.

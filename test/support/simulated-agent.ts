@@ -3,9 +3,9 @@
  * does, with nobody else's clock. A trace of every tick is kept.
  */
 import { Actuator, RestoreJournal } from '../../src/actuate/index.ts'
-import { Agent } from '../../src/agent.ts'
+import { Agent, type Publisher } from '../../src/agent.ts'
 import type { Config } from '../../src/config/index.ts'
-import type { Dialect, KnobKind, TickRecord } from '../../src/model/index.ts'
+import type { Dialect, KnobKind, PodList, TickRecord } from '../../src/model/index.ts'
 import { isQuota, quotaMilliCpu } from '../../src/model/index.ts'
 import { Sensor } from '../../src/sense/index.ts'
 import { ModelKernel, SimNode } from '../../src/sim/index.ts'
@@ -17,6 +17,9 @@ export interface SimulatedAgentOptions {
   readonly config: Config
   readonly topology?: TopologyName
   readonly missing?: readonly KnobKind[]
+  readonly publisher?: Publisher
+  /** What the agent is told instead of the node's own list; may throw. */
+  readonly told?: (list: PodList) => PodList
 }
 
 export class SimulatedAgent {
@@ -55,6 +58,10 @@ export class SimulatedAgent {
     this.#agent = this.#start()
   }
 
+  reconfigure(config: Config): void {
+    this.#agent.reconfigure(config)
+  }
+
   release(): ReturnType<Agent['release']> {
     return this.#agent.release(this.node.nowMs)
   }
@@ -84,13 +91,19 @@ export class SimulatedAgent {
   }
 
   #start(): Agent {
-    const { config } = this.#options
+    const { config, publisher, told = (list: PodList) => list } = this.#options
     const { kernel, node } = this
+    const pods = {
+      list: () => told(node.list()),
+      onChange: (listener: () => void) => node.onChange(listener),
+      close: () => node.close(),
+    }
     return new Agent({
       kernel,
-      sensor: new Sensor({ kernel, pods: node, layout: node.layout, windowMs: config.suppressCpu.windowMs }),
+      sensor: new Sensor({ kernel, pods, layout: node.layout, windowMs: config.suppressCpu.windowMs }),
       config,
       mode: 'enforce',
+      ...(publisher === undefined ? {} : { publisher }),
       writing: { journal: this.#journal, actuator: new Actuator(kernel, this.#journal) },
       sink: {
         tick: (record) => this.records.push(record),

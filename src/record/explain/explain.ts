@@ -4,6 +4,7 @@
  * it.
  */
 import type {
+  AllocationSource,
   ClassifiedPod,
   Decision,
   GroupPath,
@@ -18,7 +19,7 @@ import { AgentError, hasEnded, isOffline, podKey } from '../../model/index.ts'
 import { type ContainerExplanation, explainContainers } from './containers.ts'
 import { type CpuExplanation, explainCpu, ownCpusText } from './cpu.ts'
 import { explainKnobs, type KnobExplanation, type KnobView } from './knob.ts'
-import { renderClassBecause, renderFinding } from '../render.ts'
+import { count, renderClassBecause, renderFinding } from '../render.ts'
 import { renderClassIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause, renderTerm } from '../render-offer.ts'
 import { noSubject, parseSubject } from './subject.ts'
@@ -39,6 +40,8 @@ export interface PodExplanation {
   /** Whether the kubelet has made the pod's group. */
   readonly present: boolean
   readonly asked?: { readonly cpu: string; readonly memory: string }
+  /** What the kubelet says that it holds; undefined where it was not asked. */
+  readonly held?: string
   readonly use?: {
     readonly cpuMilli: number
     readonly workingSetBytes: number
@@ -86,6 +89,7 @@ export interface ExplainView extends Omit<KnobView, 'record'> {
   /** The last finished tick. */
   readonly record: TickRecord | undefined
   readonly resources: readonly ResourceState[]
+  readonly allocations?: AllocationSource | undefined
 }
 
 /**
@@ -101,7 +105,7 @@ export function explain(text: string, view: ExplainView): Explanation {
   const knobs: KnobView = { record, writes: view.writes, nowMs: view.nowMs }
   switch (subject.is) {
     case 'pod':
-      return explainPod(subject.key, knobs)
+      return explainPod(subject.key, knobs, view.allocations)
     case 'group':
       return explainGroup(subject.group, knobs)
     case 'cpu':
@@ -111,7 +115,7 @@ export function explain(text: string, view: ExplainView): Explanation {
   }
 }
 
-function explainPod(key: string, view: KnobView): PodExplanation {
+function explainPod(key: string, view: KnobView, allocations?: AllocationSource): PodExplanation {
   const { decision } = view.record
   const pod = podNamed(key, decision)
   if (pod === undefined) {
@@ -120,6 +124,7 @@ function explainPod(key: string, view: KnobView): PodExplanation {
   }
   const { spec, group, childGroups, present, use } = pod.reading
   const ownCpus = ownCpusText(spec.uid, view.record)
+  const held = isOffline(pod.qosClass) ? heldText(key, pod, allocations) : undefined
   return {
     is: 'pod',
     pod: key,
@@ -133,6 +138,7 @@ function explainPod(key: string, view: KnobView): PodExplanation {
     group,
     present,
     ...(isOffline(pod.qosClass) ? { asked: askedOf(pod) } : {}),
+    ...(held === undefined ? {} : { held }),
     ...(use === undefined ? {} : { use: { ...use.value, ageMs: view.nowMs - use.atMs } }),
     ...(ownCpus === undefined ? {} : { ownCpus }),
     findings: findingsOf(pod, decision),
@@ -149,8 +155,14 @@ function podNamed(key: string, { pods }: Decision): ClassifiedPod | undefined {
 }
 
 function findingsOf({ reading: { spec } }: ClassifiedPod, { findings }: Decision): readonly string[] {
-  const uid = spec.objectUid ?? spec.uid
-  return findings.filter((finding) => finding.uid === uid).map(renderFinding)
+  return findings.filter((finding) => finding.uid === spec.uid).map(renderFinding)
+}
+
+function heldText(key: string, pod: ClassifiedPod, allocations: AllocationSource | undefined): string | undefined {
+  if (allocations?.held === undefined || (pod.askedMilli === 0 && pod.askedBytes === 0)) return undefined
+  const units = Object.entries(allocations.held.get(key) ?? {})
+  if (units.length === 0) return 'nothing yet, by the last list of the kubelet'
+  return units.map(([resource, amount]) => `${count(amount, 'unit')} of ${resource}`).join(', ')
 }
 
 function askedOf({ askedMilli, askedBytes }: ClassifiedPod) {

@@ -42,6 +42,7 @@ function podLines(pod: PodExplanation): readonly string[] {
     ...row('kubelet', `QoS ${pod.kubeletQos}, phase ${pod.phase}, UID ${pod.uid}, read from ${pod.origin}`),
     ...row('group', `${pod.group}${pod.present ? '' : ' (not made yet)'}`),
     ...(asked === undefined ? [] : row('asked', `CPU: ${asked.cpu}, memory: ${asked.memory}`)),
+    ...(pod.held === undefined ? [] : row('holds', pod.held)),
     ...(use === undefined
       ? []
       : row(

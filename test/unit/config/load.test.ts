@@ -94,7 +94,7 @@ describe('defaults', () => {
         kubeletVerify: true,
         requestMs: 10_000,
         writeMs: 10_000,
-        annotateMs: 60_000,
+        annotateMs: 300_000,
         events: true,
         condition: true,
         annotations: true,

@@ -9,9 +9,10 @@ import { decide, EMPTY_MEMORY } from '../../../src/decide/index.ts'
 import { IDENTITY_BACKENDS, type Capabilities, type KnobKind, QOS_CLASSES } from '../../../src/model/index.ts'
 import { renderClassIdentity, renderIdentity } from '../../../src/record/render-identity.ts'
 import { configOf } from '../../support/config.ts'
-import { capabilitiesOf, OFFLINE_ROOT, type PodLiteral, snapshotOf, type SnapshotLiteral } from '../../support/snapshots.ts'
+import { capabilitiesOf, OFFLINE_ROOT, type PodLiteral, snapshotOf, type SnapshotLiteral, topologyOf } from '../../support/snapshots.ts'
 
 const VENDOR = ['bvt', 'qosLevel', 'offline', 'btShares'] as const satisfies readonly KnobKind[]
+const SMT = { smt: true }
 
 const PODS: readonly PodLiteral[] = [
   { uid: 'web', qos: 'Burstable' },
@@ -40,7 +41,7 @@ function claims(literal: SnapshotLiteral, identity: Readonly<Record<string, unkn
 
 describe('the backend in force', () => {
   const inForce = (capabilities: Capabilities, identity: Readonly<Record<string, unknown>> = {}): string => {
-    const { backends } = identityState(capabilities, configOf(settings(identity)))
+    const { backends } = identityState(capabilities, configOf(settings(identity)), SMT)
     return QOS_CLASSES.map((qosClass) => backends[qosClass]).join(' ')
   }
 
@@ -71,7 +72,7 @@ describe('the backend in force', () => {
   })
 
   it('is weight in the place of one that was named and is not there, and says so', () => {
-    const state = identityState(capabilitiesOf('v2'), configOf({ identity: { backend: 'qosLevel' } }))
+    const state = identityState(capabilitiesOf('v2'), configOf({ identity: { backend: 'qosLevel' } }), SMT)
     expect([state.backends.BE, state.backends.OT]).toEqual(['weight', 'weight'])
     expect(renderIdentity(state)).toContain("qosLevel can't be used: see capabilities")
   })
@@ -79,7 +80,7 @@ describe('the backend in force', () => {
 
 describe('the words for it', () => {
   it('tell what is given, what is not, and what was passed over', () => {
-    const mainline = identityState(capabilitiesOf('v2'), configOf({}))
+    const mainline = identityState(capabilitiesOf('v2'), configOf({}), SMT)
     expect(renderIdentity(mainline)).toBe(
       "BE weight, OT idle; none for LSX, LSR, LS, SYSTEM, UNTAGGED; bvt, qosLevel, offline can't be used: see capabilities",
     )
@@ -87,18 +88,22 @@ describe('the words for it', () => {
   })
 
   it('say plainly that there is none', () => {
-    const bare = identityState(capabilitiesOf('v1', ['idle', 'weight']), configOf({}))
+    const bare = identityState(capabilitiesOf('v1', ['idle', 'weight']), configOf({}), SMT)
     expect(renderIdentity(bare)).toMatch(/^none; /)
     expect(renderClassIdentity(bare, 'BE')).toMatch(/^none: /)
   })
 
-  it('tell of core scheduling only where it is said to be in use, and promise no cookies', () => {
+  it('tell of core scheduling only where it is asked for', () => {
     const config = configOf({ identity: { coreScheduling: true } })
-    const has = { ...capabilitiesOf('v2'), coreScheduling: { usable: true, file: 'prctl' } } as const
-    const lacks = { ...capabilitiesOf('v2'), coreScheduling: { usable: false, reason: 'not built' } } as const
-    expect(renderIdentity(identityState(has, config))).toContain('core scheduling: the kernel has it; the agent gives no cookies')
-    expect(renderIdentity(identityState(lacks, config))).toContain('core scheduling: not built')
-    expect(renderIdentity(identityState(has, configOf({})))).not.toContain('core scheduling')
+    const has = capabilitiesOf('v2', [], ['coreCookie'])
+    expect(renderIdentity(identityState(has, config, SMT))).toContain('core scheduling: BE and OT pods carry one cookie')
+    expect(renderIdentity(identityState(has, config, { smt: false }))).toContain(
+      'core scheduling: no core has more than one thread',
+    )
+    expect(renderIdentity(identityState(capabilitiesOf('v2'), config, SMT))).toContain(
+      'core scheduling: the simulated kernel has no coreCookie',
+    )
+    expect(renderIdentity(identityState(has, configOf({}), SMT))).not.toContain('core scheduling')
   })
 })
 
@@ -106,18 +111,19 @@ describe('hazards', () => {
   const DEFAULTS = configOf({})
 
   it('keep bvt off where core scheduling is in use', () => {
-    const state = identityState(capabilitiesOf('v2', [], ['bvt']), configOf({ identity: { coreScheduling: true } }))
+    const state = identityState(capabilitiesOf('v2', [], ['bvt']), configOf({ identity: { coreScheduling: true } }), SMT)
     expect(state.backends.OT).toBe('idle')
     expect(renderIdentity(state)).toContain('not bvt: identity.coreScheduling is on')
     const named = identityState(
       capabilitiesOf('v2', [], ['bvt']),
       configOf({ identity: { coreScheduling: true, backend: 'bvt' } }),
+      SMT,
     )
     expect(named.backends.OT).toBe('weight')
   })
 
   it('take offline only by name', () => {
-    const state = identityState(capabilitiesOf('v1', [], ['offline', 'btShares']), DEFAULTS)
+    const state = identityState(capabilitiesOf('v1', [], ['offline', 'btShares']), DEFAULTS, SMT)
     expect(state.backends.OT).toBe('idle')
     expect(renderIdentity(state)).toContain('not offline: it is taken only by name')
   })
@@ -190,6 +196,27 @@ describe('claims', () => {
       const idle = all.filter((claim) => claim.includes(' idle 1')).map((claim) => claim.split(' ')[0] ?? '')
       for (const group of idle) expect(all.filter((claim) => claim.startsWith(`${group} weight`))).toEqual([])
     }
+  })
+
+  it('with core scheduling: the cookie on offline pods, beside the backend, and on nobody else', () => {
+    const here: SnapshotLiteral = { vendor: ['bvt', 'coreCookie'] }
+    expect(claims(here, { coreScheduling: true })).toEqual([
+      '/besteffort/podflink coreCookie 1',
+      '/besteffort/podflink weight 79',
+      '/besteffort/podtrain coreCookie 1',
+      '/besteffort/podtrain idle 1',
+    ])
+    expect(claims(here, { coreScheduling: true, backend: 'none' })).toEqual([
+      '/besteffort/podflink coreCookie 1',
+      '/besteffort/podtrain coreCookie 1',
+    ])
+    const cookies = (literal: SnapshotLiteral, identity: Readonly<Record<string, unknown>>): string[] =>
+      claims(literal, identity).filter((claim) => claim.includes('coreCookie'))
+    expect(cookies(here, {})).toEqual([])
+    expect(cookies(here, { coreScheduling: true, enabled: false })).toEqual([])
+    expect(cookies({}, { coreScheduling: true })).toEqual([])
+    expect(cookies({ ...here, topology: topologyOf('smtOff') }, { coreScheduling: true })).toEqual([])
+    expect(cookies({ ...here, pods: PODS.map((pod) => ({ ...pod, present: false })) }, { coreScheduling: true })).toEqual([])
   })
 
   it('say why, for the root too', () => {

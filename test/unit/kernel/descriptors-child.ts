@@ -18,6 +18,7 @@ const kernel = new LinuxKernel({
   capabilities: probeCapabilities(mounts, 'cgroupfs', { group, procPath: '/proc' }),
   paths: { proc: join(root, 'proc'), sys: join(root, 'sys') },
   maxHeldFiles,
+  offlineRoot: '/pods',
 })
 
 function withNoneLeft<T>(call: () => T): T {

@@ -117,6 +117,7 @@ const VALUES: { readonly [Kind in KnobKind]: fc.Arbitrary<KnobValues[Kind]> } = 
   weight: fc.integer({ min: 1, max: 262_144 }),
   idle: flag,
   bvt: fc.integer({ min: -2, max: 2 }),
+  coreCookie: flag,
   qosLevel: fc.constantFrom(-1, 0),
   offline: flag,
   btShares: fc.integer({ min: 2, max: 262_144 }),
@@ -153,6 +154,6 @@ describe.each(BOTH)('%s', (dialect) => {
 
   it('names what it lacks', () => {
     const missing = KNOB_KINDS.filter((kind) => missingReason(dialect, kind) !== undefined)
-    expect(missing).toEqual(dialect === 'v1' ? ['memoryMin', 'memoryLow', 'memoryHigh'] : [])
+    expect(missing).toEqual(['coreCookie', ...(dialect === 'v1' ? ['memoryMin', 'memoryLow', 'memoryHigh'] : [])])
   })
 })

@@ -123,7 +123,11 @@ describe('held descriptors', () => {
     const mounts = detectMounts(cgroup)
     const capabilities = probeCapabilities(mounts, 'cgroupfs', { group: '/pods/pod1', procPath: '/proc' })
     const paths = { proc: join(root, 'proc'), sys: join(root, 'sys') }
-    return { kernel: new LinuxKernel({ mounts, capabilities, paths, maxHeldFiles }), cgroup, group: '/pods/pod1' }
+    return {
+      kernel: new LinuxKernel({ mounts, capabilities, paths, maxHeldFiles, offlineRoot: '/pods' }),
+      cgroup,
+      group: '/pods/pod1',
+    }
   }
 
   it.each([0, 1, 3, 100])('still reads everything with room for %d, and holds no more', (maxHeldFiles) => {

@@ -248,6 +248,25 @@ describe('the probe', () => {
     }
   })
 
+  it('asks for core scheduling only where it is told to, and not from where processes of pods are not seen', () => {
+    const open = (procs: string, coreScheduling: boolean) => {
+      const cgroup = { ...v2Tree('/kubepods/besteffort'), 'cgroup.procs': procs }
+      const root = planted({ cgroup, proc: PROC, sys: sysfsOf(TOPOLOGIES.twoCpuVm) })
+      const settings = { cgroupPath: join(root, 'cgroup'), procPath: join(root, 'proc'), sysPath: join(root, 'sys') }
+      return openKernel({ ...settings, cgroupRoot: '/', driver: 'auto', coreScheduling }).kernel
+    }
+    const coreCookie = (procs: string, on: boolean) => open(procs, on).capabilities.knobs.coreCookie
+    expect(coreCookie('2\n', false)).toEqual({ usable: false, reason: 'not asked for at the start (identity.coreScheduling)' })
+    expect(coreCookie('0\n0\n', true)).toEqual({
+      usable: false,
+      reason: "the processes of pods can't be seen from this PID namespace: hostPID is needed",
+    })
+    const asked = coreCookie('2\n', true)
+    if (!asked.usable) expect(asked.reason).toMatch(/core|koffi|asked|errno/)
+    expect(open('', false).readKnob('/kubepods/besteffort', 'coreCookie')).toBeUndefined()
+    expect(open('', false).writeKnob('/kubepods/besteffort', { kind: 'coreCookie', value: 1 }).is).not.toBe('applied')
+  })
+
   it('heeds the switch of group identity: with it off a write has no effect', () => {
     const cpu = { ...V1_GROUP.cpu, 'cpu.bvt_warp_ns': '0\n' }
     const proc = { ...PROC, sys: { kernel: { sched_group_identity_enabled: '0\n' } } }

@@ -2,10 +2,10 @@
 import { describe, expect, it } from 'vitest'
 import { PodKeeper } from '../../../src/kube/pod-list.ts'
 import type { ApiObject } from '../../support/api-server/index.ts'
-import { mirrorPod, pod } from './support.ts'
+import { mirrorPod, NODE, pod } from './support.ts'
 
 const keeperOf = (maxPods = 100, versioned = true) =>
-  new PodKeeper({ maxPods, source: 'server', versioned, originOf: (namespace, name) => `server/${namespace}/${name}` })
+  new PodKeeper({ maxPods, nodeName: NODE, source: 'server', versioned, originOf: (namespace, name) => `server/${namespace}/${name}` })
 
 const names = (keeper: PodKeeper) => keeper.pods.map(({ name }) => name)
 
@@ -80,10 +80,37 @@ describe('a pod', () => {
     keeper.put(mirrorPod('etcd', { uid: 'm1', hash: 'hash' }))
     keeper.put(mirrorPod('etcd', { uid: 'm2', hash: 'hash' }))
     expect(keeper.pods).toMatchObject([{ uid: 'hash', objectUid: 'm1' }])
-    expect(keeper.problems).toEqual([expect.stringContaining('has the UID of default/etcd')])
+    expect(keeper.problems).toEqual([expect.stringMatching(/default\/etcd \(m2\) and default\/etcd \(m1\).*left out/)])
     keeper.remove(mirrorPod('etcd', { uid: 'm1', hash: 'hash' }))
     expect(keeper.pods).toMatchObject([{ uid: 'hash', objectUid: 'm2' }])
     expect(keeper.problems).toEqual([])
+  })
+
+  it('that is static is, of two at first sight, the one that this node controls, and stays once it is listed', () => {
+    const forged = mirrorPod('forged', { uid: 'm1', hash: 'hash' })
+    const elsewhere = mirrorPod('elsewhere', { uid: 'm2', hash: 'hash', owner: 'node-2' })
+    const real = mirrorPod('real', { uid: 'm3', hash: 'hash', owner: NODE })
+    const late = mirrorPod('late', { uid: 'm4', hash: 'hash', owner: NODE })
+    const keeper = keeperOf()
+    for (const object of [forged, elsewhere, real, late]) keeper.put(object)
+    expect(names(keeper)).toEqual(['real'])
+    expect(keeper.problems.map((problem) => problem.replace(/.*mirror pods/, ''))).toEqual(
+      [
+        ['default/elsewhere (m2)', 'default/forged (m1)'],
+        ['default/forged (m1)', 'default/real (m3)'],
+        ['default/late (m4)', 'default/real (m3)'],
+      ].map(([loser, winner]) => ` ${loser} and ${winner} claim the same static pod, hash; the former is left out`),
+    )
+    keeper.remove(real)
+    expect(names(keeper)).toEqual(['late'])
+    // Now listed, it stays, wherever the other stands in the list and whatever it says of itself.
+    replaceAll(keeper, [real, forged, late])
+    expect(names(keeper)).toEqual(['late'])
+    keeper.remove(late)
+    keeper.remove(real)
+    expect(names(keeper)).toEqual(['forged'])
+    keeper.put(real)
+    expect(names(keeper)).toEqual(['forged'])
   })
 
   it("can't be pushed aside by one that claims its UID as a hash", () => {

@@ -30,16 +30,35 @@ export const HOT = signalsOf({ hot: true, reason: 'CpuAboveWatermark', headroomM
 
 /** A node of 8 CPUs and 64 GiB. */
 export function recordOf(signals: NodeSignals | undefined, findings: readonly PodFinding[] = []): TickRecord {
-  const decision = { findings, ...(signals === undefined ? {} : { signals }) }
+  const decision = { findings, abstentions: [], ...(signals === undefined ? {} : { signals }) }
   const snapshot = { topology: { online: { size: 8 } }, node: { memory: { value: { totalBytes: 64 * GIB } } } }
   return { decision, snapshot } as unknown as TickRecord
+}
+
+/** A tick without readings of the node: its rule says once more what it said last. */
+export function silentRecordOf(signals: NodeSignals | undefined): TickRecord {
+  const record = recordOf(signals)
+  const abstentions = [{ code: 'silent', rule: 'nodeSignals' }] as const
+  return { ...record, decision: { ...record.decision, abstentions } }
+}
+
+/** Knows the last tick that it was told of. */
+class RememberingReporter extends ClusterReporter {
+  last: TickRecord | undefined
+
+  override tick(record: TickRecord): void {
+    this.last = record
+    super.tick(record)
+  }
 }
 
 export interface Rig {
   readonly reporter: ClusterReporter
   readonly clock: HandClock
-  /** Lets time pass in steps of a round, with a pump after each. */
+  /** Lets time pass in steps of a round, with a tick like the last one and a pump after each. */
   readonly pass: (ms: number) => Promise<void>
+  /** The same without a tick, as when the loop is dead. */
+  readonly passDead: (ms: number) => Promise<void>
 }
 
 const ALL_ON = { events: true, condition: true, annotations: true, hotLabel: true, hotTaint: true }
@@ -55,7 +74,7 @@ export interface RigOptions {
 
 export function rigOf(api: ApiCaller, options: RigOptions = {}): Rig {
   const { clock = new HandClock(), random = () => 0 } = options
-  const reporter = new ClusterReporter({
+  const reporter = new RememberingReporter({
     api,
     node: 'n1',
     domain: DOMAIN,
@@ -67,13 +86,14 @@ export function rigOf(api: ApiCaller, options: RigOptions = {}): Rig {
     clock,
     random,
   })
-  const pass = async (ms: number): Promise<void> => {
+  const step = async (ms: number, ticks: boolean): Promise<void> => {
     for (let left = ms; left > 0; left -= WRITE_MS) {
       clock.nowMs += Math.min(left, WRITE_MS)
+      if (ticks && reporter.last !== undefined) reporter.tick(reporter.last)
       await reporter.pump()
     }
   }
-  return { reporter, clock, pass }
+  return { reporter, clock, pass: (ms) => step(ms, true), passDead: (ms) => step(ms, false) }
 }
 
 export interface Call extends ApiRequest {

@@ -2,11 +2,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { PodFinding } from '../../../src/model/index.ts'
 import { ApiServerDouble } from '../../support/api-server/index.ts'
 import { PlainCaller } from '../../support/api-server/plain-caller.ts'
-import { DOMAIN, HOT, recordOf, type Rig, rigOf, ScriptedCaller, signalsOf, WRITE_MS } from './reporter-support.ts'
+import { DOMAIN, HOT, recordOf, type Rig, rigOf, ScriptedCaller, signalsOf, silentRecordOf, WRITE_MS } from './reporter-support.ts'
 
 const THEIRS = { key: 'theirs', value: 'x', effect: 'NoSchedule' }
 const OURS = { key: `${DOMAIN}/hot`, effect: 'PreferNoSchedule' }
@@ -164,13 +164,13 @@ describe('a node that hardly changes', () => {
   })
 
   it.each([
-    ['score by 1', { score: 61 }, false],
-    ['score by 2', { score: 58 }, true],
-    ['CPU by less than 5 % of the node', { headroomMilli: 4399 }, false],
-    ['CPU by 5 % of the node', { headroomMilli: 4400 }, true],
+    ['score by 9', { score: 69 }, false],
+    ['score by 10', { score: 50 }, true],
+    ['CPU by less than 10 % of the node', { headroomMilli: 4799 }, false],
+    ['CPU by 10 % of the node', { headroomMilli: 4800 }, true],
     ['CPU to nothing', { headroomMilli: 0 }, true],
-    ['memory by less than 5 % of the node', { headroomBytes: 35 * 2 ** 30 }, false],
-    ['memory by 5 % of the node', { headroomBytes: 28 * 2 ** 30 }, true],
+    ['memory by less than 10 % of the node', { headroomBytes: 38 * 2 ** 30 }, false],
+    ['memory by 10 % of the node', { headroomBytes: 25 * 2 ** 30 }, true],
   ])('is annotated anew when it moves enough: %s', async (_what, changes, written) => {
     const rig = rigOf(api, NO_EVENTS)
     await told(rig)
@@ -186,6 +186,61 @@ describe('a node that hardly changes', () => {
     await told(rig, signalsOf({ headroomMilli: 1 }))
     await told(rig, signalsOf({ headroomMilli: 0 }))
     expect(writes()).toEqual(['patch nodes', 'patch nodes'])
+  })
+})
+
+describe('a node of which nothing new is known', () => {
+  const HOT_AND_SHORT: PodFinding = {
+    namespace: 'a',
+    name: 'db',
+    uid: 'u1',
+    code: 'noExclusiveCpus',
+    qosClass: 'LSX',
+    wantedCpus: 8,
+    freeCpus: 2,
+  }
+  const shownTypes = () => conditions().map(({ type, status }) => `${type} ${status}`)
+  const MINUTE_MS = 60_000
+
+  it('is vouched for as long as ticks come', async () => {
+    const rig = rigOf(api, NO_EVENTS)
+    await told(rig, HOT)
+    await rig.pass(10 * MINUTE_MS)
+    expect(shownTypes()).toEqual(['Ready True', 'ColocationHot True'])
+  })
+
+  it('is no longer vouched for a minute after the last tick of a dead loop, in nothing', async () => {
+    const rig = rigOf(api)
+    rig.reporter.tick(recordOf(HOT, [HOT_AND_SHORT]))
+    await rig.passDead(MINUTE_MS - WRITE_MS)
+    expect(shownTypes()).toEqual(['Ready True', 'ColocationHot True', 'ExclusiveCpusShort True'])
+    expect(taints()).toEqual([THEIRS, OURS])
+    await rig.passDead(2 * WRITE_MS)
+    expect(shownTypes()).toEqual(['Ready True', 'ColocationHot Unknown', 'ExclusiveCpusShort Unknown'])
+    expect(condition()).toMatchObject({ reason: 'NoSignals' })
+    expect(node().metadata).toMatchObject({ labels: { zone: 'a' }, annotations: { note: 'theirs' } })
+    expect(node().metadata.labels).toEqual({ zone: 'a' })
+    expect(node().metadata.annotations).toEqual({ note: 'theirs' })
+    expect(taints()).toEqual([THEIRS])
+    server.requests.length = 0
+    // No heartbeat either, and no event about what the loop had found.
+    await rig.passDead(9 * MINUTE_MS)
+    expect(writes()).toEqual([])
+    await told(rig, HOT)
+    expect(condition()).toMatchObject({ status: 'True' })
+    expect(taints()).toEqual([THEIRS, OURS])
+  })
+
+  it('since its readings are gone is no longer vouched for either, though ticks come; what they do find is told', async () => {
+    const rig = rigOf(api, NO_EVENTS)
+    await told(rig, HOT)
+    const silent = silentRecordOf(HOT)
+    rig.reporter.tick({ ...silent, decision: { ...silent.decision, findings: [HOT_AND_SHORT] } })
+    await rig.pass(MINUTE_MS + WRITE_MS)
+    expect(shownTypes()).toEqual(['Ready True', 'ColocationHot Unknown', 'ExclusiveCpusShort True'])
+    expect(node().metadata.labels).toEqual({ zone: 'a' })
+    expect(node().metadata.annotations).toEqual({ note: 'theirs' })
+    expect(taints()).toEqual([THEIRS])
   })
 })
 
@@ -359,5 +414,24 @@ describe('withdrawing', () => {
     rig.reporter.tick(recordOf(HOT))
     void rig.reporter.pump()
     await rig.reporter.withdraw(5)
+  })
+
+  it.each([undefined, 60_000])('waits for 2 s at the most, for the round that is running too (asked for: %s)', async (askedMs) => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    let answer = (): void => {}
+    const hanging = new ScriptedCaller(() => new Promise((resolve) => (answer = () => resolve({}))))
+    const rig = rigOf(hanging)
+    rig.reporter.tick(recordOf(HOT))
+    void rig.reporter.pump()
+    const ended = vi.fn()
+    const ending = rig.reporter.withdraw(askedMs).then(ended)
+    await vi.advanceTimersByTimeAsync(1999)
+    expect(ended).not.toHaveBeenCalled()
+    await vi.advanceTimersByTimeAsync(1)
+    expect(ended).toHaveBeenCalled()
+    answer()
+    await ending
+    expect(hanging.calls).toHaveLength(1)
   })
 })

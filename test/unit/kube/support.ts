@@ -29,8 +29,10 @@ export function hurriedClock(): () => number {
 /** Waits are as good as none, but not for ever growing. */
 export const IMPATIENT = { firstMs: 4, maxMs: 20 }
 
+/** Holds NODE: without it a list without pods is not believed. */
 export async function startDouble(options: Omit<Parameters<typeof ApiServerDouble.start>[0], 'directory'> = {}) {
   const api = await ApiServerDouble.start({ directory: planted(), ...options })
+  api.put('nodes', { metadata: { name: NODE } })
   onTestFinished(() => api.stop())
   return api
 }
@@ -57,6 +59,7 @@ export function podsOf(server: Server, options: Partial<ApiPodsOptions> & Partia
     maxPods: 100,
     now: () => performance.now(),
     backoffMs: IMPATIENT,
+    expiredPauseMs: 0,
     ...options,
   })
   onTestFinished(() => source.close())
@@ -98,9 +101,13 @@ export function pod(
   }
 }
 
-/** A static pod as the API server shows it. */
-export function mirrorPod(name: string, { uid, hash }: { readonly uid: string; readonly hash: string }): ApiObject {
+/** A static pod as the API server shows it; `owner` is the node that controls it. */
+export function mirrorPod(
+  name: string,
+  { uid, hash, owner }: { readonly uid: string; readonly hash: string; readonly owner?: string },
+): ApiObject {
   const annotations = { 'kubernetes.io/config.hash': hash, 'kubernetes.io/config.mirror': hash }
+  const owners = { ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: owner, uid: 'node-uid', controller: true }] }
   const object = pod(name, { uid })
-  return { ...object, metadata: { ...object.metadata, annotations } }
+  return { ...object, metadata: { ...object.metadata, annotations, ...(owner === undefined ? {} : owners) } }
 }

@@ -35,15 +35,25 @@ describe('ResourceDevices', () => {
     devices.allocate([['bc-0004']])
     devices.publish(0)
     clock.nowMs = 59_999
-    devices.retain(0, undefined)
+    devices.retain({ units: 0, readAtMs: clock.nowMs }, undefined)
     expect(healthy()).toEqual(['bc-0003', 'bc-0004'])
     clock.nowMs = 60_000
-    devices.retain(0, undefined)
+    devices.retain({ units: 0, readAtMs: clock.nowMs }, undefined)
     expect(healthy()).toEqual(['bc-0004'])
     clock.nowMs = 90_000
-    devices.retain(1, undefined)
+    devices.retain({ units: 1, readAtMs: clock.nowMs }, undefined)
     expect(devices.allocatedUnits).toBe(1)
-    devices.retain(0, undefined)
+    devices.retain({ units: 0, readAtMs: clock.nowMs }, undefined)
+    expect(devices.allocatedUnits).toBe(0)
+  })
+
+  it('lets go of nothing that may be younger than the list of pods, however old that is', () => {
+    const { clock, devices } = makeDevices(4)
+    devices.allocate([['bc-0003']])
+    clock.nowMs = 500_000
+    devices.retain({ units: 0, readAtMs: 59_999 }, undefined)
+    expect(devices.allocatedUnits).toBe(1)
+    devices.retain({ units: 0, readAtMs: 60_000 }, undefined)
     expect(devices.allocatedUnits).toBe(0)
   })
 
@@ -53,7 +63,7 @@ describe('ResourceDevices', () => {
     devices.allocate([['bc-0002']])
     clock.nowMs = 60_000
     devices.allocate([['bc-0001']])
-    devices.retain(1, undefined)
+    devices.retain({ units: 1, readAtMs: clock.nowMs }, undefined)
     devices.publish(0)
     expect(devices.list.filter((device) => device.healthy).map((device) => device.id)).toEqual(['bc-0001'])
   })
@@ -187,11 +197,11 @@ describe('settling with what the kubelet lists', () => {
     const { clock, devices, healthy } = holding()
     const held = (ids: readonly string[], askedAtMs: number) => ({ ids: new Set(ids), kubelet: 'first', askedAtMs })
     clock.nowMs = 60_000
-    expect(devices.retain(0, held([], 9_999))).toBe(2)
-    expect(devices.retain(0, held(['bc-0001'], 10_000))).toBe(1)
+    expect(devices.retain({ units: 0, readAtMs: clock.nowMs }, held([], 9_999))).toBe(2)
+    expect(devices.retain({ units: 0, readAtMs: clock.nowMs }, held(['bc-0001'], 10_000))).toBe(1)
     expect(healthy()).toEqual(['bc-0001'])
-    expect(devices.retain(1, held([], 10_000))).toBe(0)
-    expect(devices.retain(0, held([], 10_000))).toBe(0)
+    expect(devices.retain({ units: 1, readAtMs: clock.nowMs }, held([], 10_000))).toBe(0)
+    expect(devices.retain({ units: 0, readAtMs: clock.nowMs }, held([], 10_000))).toBe(0)
     expect(healthy()).toEqual([])
   })
 })

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { CpuSet } from '../../../src/cpu/index.ts'
 import { merge } from '../../../src/decide/merge.ts'
 import type { Claim, Desired, Dialect, GroupPath, KnobSetting } from '../../../src/model/index.ts'
-import { formatKnobValue, isSuccess, micros, quotaOf, type Quota } from '../../../src/model/index.ts'
+import { formatKnobValue, isSuccess, micros, PARTLY_TAGGED, quotaOf, type Quota } from '../../../src/model/index.ts'
 import { ModelKernel } from '../../../src/sim/index.ts'
 import { JournaledNode, NOTHING, withDirectory } from '../../support/journaled-node.ts'
 import { topologyOf } from '../../support/snapshots.ts'
@@ -248,6 +248,58 @@ describe('idle on the root of all offline pods', () => {
       expect(kernel.writeKnob(ROOT, { kind: 'weight', value: 2 })).toMatchObject({ is: 'refused' })
       expect(node.release()).toMatchObject({ foreign: [], failed: [] })
       expect(textOf(kernel)).toEqual(before)
+    })
+  })
+})
+
+describe('diff of cookies', () => {
+  const cookie = (value: number): KnobSetting => ({ kind: 'coreCookie', value })
+  const bvt = (value: number): KnobSetting => ({ kind: 'bvt', value })
+
+  function tagged(body: (kernel: ModelKernel, node: JournaledNode) => void): void {
+    withDirectory((directory) => {
+      const kernel = new ModelKernel({ dialect: 'v2', topology: topologyOf('desktop'), vendor: ['bvt', 'coreCookie'] })
+      for (const group of ['/kubepods', ROOT, POD, MAIN]) kernel.makeGroup(group)
+      const node = new JournaledNode(kernel, { directory })
+      node.reach(merge([wish(POD, cookie(1))]))
+      body(kernel, node)
+    })
+  }
+
+  const holds = (kernel: ModelKernel, value?: number): number | undefined => {
+    const knobs = kernel.groups.get(POD)?.knobs
+    if (knobs !== undefined && value !== undefined) knobs.coreCookie = value
+    return knobs?.coreCookie
+  }
+
+  it('tags again what only a part of carries it, and releases that too', () => {
+    tagged((kernel, node) => {
+      holds(kernel, PARTLY_TAGGED)
+      expect(node.reach(merge([wish(POD, cookie(1))])).map(({ step }) => step.value)).toEqual([1])
+      holds(kernel, PARTLY_TAGGED)
+      expect(node.release()).toMatchObject({ restored: 1, foreign: [], failed: [] })
+      expect([holds(kernel), node.journal.entries.size]).toEqual([0, 0])
+    })
+  })
+
+  it('goes back to none where the journal began with a part of the group tagged', () => {
+    tagged((kernel, node) => {
+      node.release()
+      holds(kernel, PARTLY_TAGGED)
+      node.reach(merge([wish(POD, cookie(1))]))
+      expect(node.journal.entries.get(POD, 'coreCookie')?.original).toBe(0)
+      node.release()
+      expect(holds(kernel)).toBe(0)
+    })
+  })
+
+  it('is never in force beside bvt, whichever takes the other over', () => {
+    tagged((kernel, node) => {
+      const order = (...claims: Claim[]): string[] =>
+        node.reach(merge(claims)).map(({ step }) => `${step.kind} ${formatKnobValue(step)}`)
+      expect(order(wish(POD, bvt(-1)))).toEqual(['coreCookie none', 'bvt -1'])
+      expect(order(wish(POD, cookie(1)))).toEqual(['bvt 0', 'coreCookie of offline work'])
+      expect(holds(kernel)).toBe(1)
     })
   })
 })

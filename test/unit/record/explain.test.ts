@@ -45,7 +45,6 @@ function oddPod(): ClassifiedPod {
       childGroups: [`${group}/cri-containerd-${ID}.scope`, `${group}/cri-containerd-${'6d'.repeat(32)}.scope`],
       spec: {
         ...spec,
-        objectUid: 'mirror',
         containers: [
           { name: 'main', kind: 'main', extended: {}, id: `containerd://${ID}` },
           { name: 'fetch', kind: 'init', extended: {} },
@@ -84,9 +83,24 @@ describe('explain', () => {
     expect(columns(text)).toBeLessThanOrEqual(100)
   })
 
+  it('what the kubelet says that a pod holds, and that it holds nothing', () => {
+    const record = explainer()
+    const spec = record.lastTick()?.decision.pods.find(({ qosClass }) => qosClass === 'BE')?.reading.spec
+    const pod = `${spec?.namespace}/${spec?.name}`
+    expect(renderExplanation(record.explain(`pod ${pod}`, 11_000))).not.toMatch(/^holds/m)
+    record.allocations({ exact: true, held: new Map([[pod, { 'kube-agent.io/be-cpu': 3, 'kube-agent.io/be-memory': 1 }]]) })
+    expect(renderExplanation(record.explain(`pod ${pod}`, 11_000))).toMatch(
+      /^holds +3 units of kube-agent\.io\/be-cpu, 1 unit of kube-agent\.io\/be-memory$/m,
+    )
+    record.allocations({ exact: true, held: new Map() })
+    expect(renderExplanation(record.explain(`pod ${pod}`, 11_000))).toMatch(
+      /^holds +nothing yet, by the last list of the kubelet$/m,
+    )
+  })
+
   it('a pod that asks for something odd, container by container', async () => {
     const record = recorder()
-    record.tick(tick({ pods: [ODD], findings: [{ ...FINDING, name: 'odd', uid: 'mirror' }, FINDING] }))
+    record.tick(tick({ pods: [ODD], findings: [{ ...FINDING, name: 'odd', uid: 'uid-odd' }, FINDING] }))
     const explained = record.explain('pod default/odd', 12_000)
     expect(explained).toMatchObject({
       containers: [

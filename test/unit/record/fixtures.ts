@@ -81,6 +81,7 @@ export const FINDING: PodFinding = {
 
 const LACKING: Readonly<Partial<Record<KnobKind, string>>> = {
   bvt: 'no cpu.bvt_warp_ns here: kernels of Anolis and Alibaba have it',
+  coreCookie: 'not asked for at the start (identity.coreScheduling)',
   qosLevel: 'no cpu.qos_level here: kernels of openEuler have it',
   offline: 'no cpu.offline here: kernels of TencentOS have it',
   btShares: 'no cpu.bt_shares here: kernels of TencentOS have it',

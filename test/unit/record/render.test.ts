@@ -55,6 +55,10 @@ const BECAUSE: Cases<Because, 'code'> = {
     "OT gets the least weight there is, as cpu.idle can't be used: the kernel has no cpu.idle",
   ],
   'identity.class': [{ code: 'identity.class', qosClass: 'LS', backend: 'bvt' }, 'what LS pods are to this kernel (backend bvt)'],
+  'identity.cookie': [
+    { code: 'identity.cookie', qosClass: 'BE' },
+    'BE pods are tagged with the cookie of offline work, so that they never share a core at the same time with online work',
+  ],
   'identity.root': [
     { code: 'identity.root', backend: 'bvt', holds: 'offline' },
     'all offline pods lie below, and the kernel compares siblings: so their root yields too (backend bvt)',

@@ -211,13 +211,13 @@ describe('pods', () => {
 })
 
 describe('groups that no source lists', () => {
-  it('are found below the best-effort root, and only pods', () => {
+  it('are found below the roots of all kubelet classes, and only pods', () => {
     const bed = new Bed()
     bed.addGroup(FLINK)
     bed.model.makeGroup(`${OFFLINE_ROOT}/not-a-pod-but-a-folder`)
     bed.addGroup(WEB)
-    expect(bed.sense().unlistedGroups).toEqual(['/kubepods/besteffort/podflink'])
-    bed.source.set(FLINK)
+    expect(bed.sense().unlistedGroups).toEqual(['/kubepods/burstable/podweb', '/kubepods/besteffort/podflink'])
+    bed.source.set(FLINK, WEB)
     expect(bed.sense().unlistedGroups).toEqual([])
   })
 
