@@ -3,9 +3,9 @@
  * Where that can't be had it says why and exits with 0; it exits with 1 when a test failed or the machine did. PATTERN is a regular
  * expression on the names of the tests. It leaves nothing behind but its cache of packages.
  */
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { build } from 'esbuild'
 import { runMachine } from './machine.ts'
 import { getParts, NoMeans, requireMeans } from './parts.ts'
@@ -21,6 +21,8 @@ async function main(pattern: string | undefined): Promise<number> {
   const suite = await bundleSuite(folder)
   const program = join(folder, 'kube-agent.mjs')
   copyFileSync('dist/kube-agent.mjs', program)
+  // Optional packages are looked for beside the program.
+  symlinkSync(resolve('node_modules'), join(folder, 'node_modules'))
   const filter = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`]
   const options = ['--enable-source-maps', '--test-reporter=spec', ...filter]
   const startedMs = performance.now()

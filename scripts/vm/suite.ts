@@ -4,4 +4,6 @@
  */
 import './suite/kernel.ts'
 import './suite/agent.ts'
+import './suite/cookies.ts'
+import './suite/placement.ts'
 import './suite/program.ts'

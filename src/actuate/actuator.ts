@@ -15,7 +15,7 @@ import {
   originalOf,
   sameValue,
 } from '../model/index.ts'
-import { copiedSet, copiesBelow } from './copied-sets.ts'
+import { copiedSet, copiesBelow, setsBelow } from './copied-sets.ts'
 import type { RestoreJournal } from './restore-journal.ts'
 
 /** A cpuset write takes some 70 µs; past so many the rest waits for the next tick, so that a new pod set can't delay suppression. */
@@ -49,7 +49,8 @@ export class Actuator {
   #saveOriginals(steps: Plan): string | undefined {
     try {
       const copies = copiesBelow(steps, this.#kernel, this.#journal)
-      this.#journal.saveOriginals([...this.#missingOriginals(steps), ...copies])
+      const below = setsBelow(steps, this.#kernel, this.#journal)
+      this.#journal.saveOriginals([...this.#missingOriginals(steps), ...below, ...copies])
       // The agent's own, though no write of it put them there: so they go back as well, on the next tick.
       for (const { group, kind, holds } of copies) this.#journal.willWrite(group, kind, { value: holds, holds })
       return undefined

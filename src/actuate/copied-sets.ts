@@ -25,6 +25,26 @@ export function copiedSet(group: GroupPath, holds: KnobValue | undefined, journa
   return isCopy ? { group, kind: 'cpuset', value: parent.original, holds } : undefined
 }
 
+/**
+ * The sets below groups that are about to be placed for the first time. With these on record, a group that has none came later, and what it
+ * holds is not its own.
+ */
+export function setsBelow(steps: Plan, kernel: KernelPort, journal: RestoreJournal): Omit<CopiedSet, 'holds'>[] {
+  if (!kernel.capabilities.nestedCpuset) return []
+  const placed = new Set<GroupPath>()
+  for (const { group, kind } of steps) if (kind === 'cpuset') placed.add(group)
+  const sets: Omit<CopiedSet, 'holds'>[] = []
+  for (const group of placed) {
+    if ((journal.entries.get(group, 'cpuset')?.ours.length ?? 0) > 0) continue
+    for (const name of kernel.listChildren(group)) {
+      const child = childGroup(group, name)
+      const value = placed.has(child) || journal.has(child, 'cpuset') ? undefined : kernel.readKnob(child, 'cpuset')
+      if (value instanceof CpuSet) sets.push({ group: child, kind: 'cpuset', value })
+    }
+  }
+  return sets
+}
+
 /** Copies below groups that are about to be widened for good, in containers that came after all that the agent wrote: no later look would know them. */
 export function copiesBelow(steps: Plan, kernel: KernelPort, journal: RestoreJournal): CopiedSet[] {
   if (!kernel.capabilities.nestedCpuset) return []

@@ -3,7 +3,7 @@
  * nothing desired: read, plan, write. A clipped value may need a second round, since a child can only grow once its parent has.
  */
 import type { GroupPath, Journaled, KernelPort, KnobKind, KnobValue, Plan, Reading, StepResult } from '../model/index.ts'
-import { identicalValue, isOneWay, isSuccess, KnobTable, sameValue } from '../model/index.ts'
+import { identicalValue, isOneWay, isSuccess, KnobTable, parentGroup, sameValue } from '../model/index.ts'
 import type { Actuator } from './actuator.ts'
 import type { RestoreJournal } from './restore-journal.ts'
 
@@ -48,20 +48,25 @@ export function release({ kernel, journal, actuator, plan }: ReleaseDependencies
     failed = results.filter(({ outcome }) => !isSuccess(outcome) && outcome.is !== 'vanished')
     restored += closeUnchanged(kernel, journal)
   }
+  restored += closeUnchanged(kernel, journal, { below: true })
   journal.prune()
   const left = leftOf(kernel, journal, failed)
   const [oneWay, foreign] = [true, false].map((kept) => left.filter(({ kind, value }) => isOneWay(kind, value) === kept))
   return { restored, unchanged, vanished, foreign: foreign ?? [], oneWay: oneWay ?? [], failed }
 }
 
-/** Takes knobs off the journal that hold their original. */
-function closeUnchanged(kernel: KernelPort, journal: RestoreJournal): number {
+/**
+ * Takes knobs off the journal that hold their original. A set below one that is yet to be restored stays on record till then, unless
+ * `below`: that it is its own is what tells it from a copy (copied-sets.ts).
+ */
+function closeUnchanged(kernel: KernelPort, journal: RestoreJournal, { below = false } = {}): number {
   let count = 0
   for (const [group, kind, entry] of journal.entries.entries()) {
     if (!identicalValue(kernel.readKnob(group, kind), entry.original)) continue
     // Kernel: while idle is set the weight reads the same for all; what it says counts once idle has its original again.
     const idle = kind === 'weight' ? journal.entries.get(group, 'idle') : undefined
     if (idle !== undefined && !sameValue(kernel.readKnob(group, 'idle'), idle.original)) continue
+    if (!below && kind === 'cpuset' && journal.has(parentGroup(group), kind)) continue
     journal.close(group, kind)
     count += 1
   }

@@ -12,6 +12,9 @@ import type { Recorder } from '../record/index.ts'
 import type { Teardown } from './teardown.ts'
 import { VERSION } from './version.ts'
 
+/** How long the cluster is told nothing new before it is told that nothing is known. */
+const LEAST_SILENT_MS = 60_000
+
 type Environment = Readonly<Record<string, string | undefined>>
 
 export interface ClusterParts {
@@ -103,6 +106,7 @@ function openReporter(config: Config, node: string, { api }: Cluster): ClusterRe
     domain: config.resources.domain,
     switches: { events, condition, annotations, hotLabel, hotTaint },
     settleMs: config.nodeSignals.enterMs,
+    silentMs: Math.max(LEAST_SILENT_MS, config.loop.calmMs * 3),
     writeMs,
     annotateMs,
     textOf: findingText,

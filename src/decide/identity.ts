@@ -7,6 +7,7 @@
  * Kernel: siblings are compared (find_matching_se), so bvt stands on the QoS roots as well; cpu.idle refuses weight writes while it is 1.
  */
 import type { Config } from '../config/types.ts'
+import type { CpuTopology } from '../cpu/index.ts'
 import type {
   Because,
   Capabilities,
@@ -49,7 +50,7 @@ export function weightFor(askedMilli: number, dialect: Dialect): number {
 }
 
 /** Which backend each class gets on this node, and what was passed over for it. */
-export function identityState(capabilities: Capabilities, config: Config): IdentityState {
+export function identityState(capabilities: Capabilities, config: Config, { smt }: Pick<CpuTopology, 'smt'>): IdentityState {
   const { enabled, backend: wanted, coreScheduling, rootIdle } = config.identity
   const passedOver: PassedOver[] = []
   const chosen = enabled ? choose(wanted, capabilities, config, passedOver) : undefined
@@ -64,7 +65,7 @@ export function identityState(capabilities: Capabilities, config: Config): Ident
     backends,
     passedOver,
     rootIdle: rootIdle && chosen === 'idle',
-    ...(coreScheduling ? { coreScheduling: coreSchedulingText(capabilities) } : {}),
+    ...(coreScheduling ? { coreScheduling: coreSchedulingText(capabilities, smt) } : {}),
   }
 }
 
@@ -85,9 +86,9 @@ function choose(
   })
 }
 
-function coreSchedulingText({ coreScheduling }: Capabilities): string {
-  if (coreScheduling === undefined) return 'asked for after the start: the kernel is asked at the next one'
-  return coreScheduling.usable ? 'the kernel has it; the agent gives no cookies' : coreScheduling.reason
+function coreSchedulingText({ knobs: { coreCookie } }: Capabilities, smt: boolean): string {
+  if (!coreCookie.usable) return coreCookie.reason
+  return smt ? 'BE and OT pods carry one cookie' : 'no core has more than one thread online, so nothing is to be kept apart'
 }
 
 /** Claims on what tells the classes apart, of every pod. A node without offline pods gets none: there is nobody to yield. */
@@ -99,7 +100,10 @@ export function identityClaims(
 ): Claim[] {
   if (!pods.some(({ qosClass, reading }) => isOffline(qosClass) && reading.present)) return []
   const claims = rootClaims(snapshot, state, config)
+  const { enabled, coreScheduling } = config.identity
+  const tags = enabled && coreScheduling && snapshot.capabilities.knobs.coreCookie.usable && snapshot.topology.smt
   for (const pod of pods) {
+    if (tags && pod.reading.present) claims.push(...cookieClaims(pod))
     const backend = state.backends[pod.qosClass]
     if (!pod.reading.present || backend === 'none') continue
     if (backend !== 'weight') claims.push(...flagClaims(pod, backend))
@@ -134,6 +138,12 @@ function flagClaims({ reading, qosClass }: ClassifiedPod, backend: Flag): Claim[
       ? { code: 'identity.idle', qosClass }
       : { code: 'identity.class', qosClass, backend: backend as Exclude<Flag, 'idle'> }
   return groups.map((group): Claim => ({ group, kind: backend, value, rule: 'identity', because }))
+}
+
+/** Online pods carry no cookie, so that none of them shares a core at the same time with one that does. */
+function cookieClaims({ reading: { group }, qosClass }: ClassifiedPod): Claim[] {
+  if (!isOffline(qosClass)) return []
+  return [{ group, kind: 'coreCookie', value: 1, rule: 'identity', because: { code: 'identity.cookie', qosClass } }]
 }
 
 /** How offline pods share among themselves. A BE pod that asked for no CPU gets the least: what other BE pods leave. */

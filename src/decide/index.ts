@@ -40,7 +40,7 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
   const suppressed = suppressCpu(snapshot, pods, { placement, memory: memory.suppress, abstentions }, config)
   const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions }, config)
   const signalled = nodeSignals(snapshot, suppressed.state, { memory: memory.signals, abstentions }, config)
-  const identity = identityState(snapshot.capabilities, config)
+  const identity = identityState(snapshot.capabilities, config, snapshot.topology)
   const desired = merge([
     ...placementClaims(snapshot, pods, placed, config),
     ...identityClaims(snapshot, pods, identity, config),

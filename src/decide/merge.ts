@@ -30,6 +30,7 @@ const MERGE: { readonly [Kind in KnobKind]: Prefer<Kind> } = {
   weight: byRule,
   idle: byRule,
   bvt: byRule,
+  coreCookie: byRule,
   qosLevel: byRule,
   offline: byRule,
   btShares: byRule,

@@ -23,6 +23,7 @@ import { APPLIED, errnoOf, KNOB_KINDS, micros, MIN_QUOTA_US, outcomeOfErrno } fr
 import type { CpuTopology } from '../cpu/index.ts'
 import { fieldNumber, keyBytes, numberAt, sameBytes } from './bytes.ts'
 import { DIALECTS, READING_SLOTS, type DialectTable, type KernelFile, type ReadingSlot } from './dialect.ts'
+import { type CoreCookies, openCookies } from './core-cookies.ts'
 import { FileSlots, HeldFiles } from './held-files.ts'
 import { InheritedSets } from './inherited-sets.ts'
 import type { CgroupMounts } from './mounts.ts'
@@ -69,6 +70,8 @@ export interface LinuxKernelOptions {
   readonly paths: { readonly proc: string; readonly sys: string }
   /** How many descriptors may be held; the rest is opened for each read. */
   readonly maxHeldFiles: number
+  /** The group below which all offline pods are. */
+  readonly offlineRoot: GroupPath
 }
 
 export class LinuxKernel implements KernelPort {
@@ -81,6 +84,7 @@ export class LinuxKernel implements KernelPort {
   readonly #sysPath: string
   readonly #groups = new Map<GroupPath, HeldGroup>()
   readonly #inherited: InheritedSets
+  readonly #cookies: CoreCookies
   /** The file of each slot, in slot order. */
   readonly #slotFiles: readonly (KernelFile | undefined)[]
 
@@ -96,6 +100,7 @@ export class LinuxKernel implements KernelPort {
     this.#node = new NodeReader(this.#files, options.paths)
     this.#sysPath = options.paths.sys
     this.#inherited = new InheritedSets(options.paths.sys)
+    this.#cookies = openCookies(options.mounts.controllers.cpu, options.offlineRoot, (open) => this.#files.opening(open))
     this.nodeCpuSource = this.#precise ? 'cpuacct.usage of the root' : '/proc/stat'
   }
 
@@ -151,6 +156,7 @@ export class LinuxKernel implements KernelPort {
   }
 
   readKnob(group: GroupPath, kind: KnobKind): KnobValue | undefined {
+    if (kind === 'coreCookie') return this.#cookies.read(group)
     const slot = KNOB_SLOT[kind]
     const length = this.#read(group, slot)
     if (length < 0) return undefined
@@ -183,6 +189,7 @@ export class LinuxKernel implements KernelPort {
   }
 
   writeKnob(group: GroupPath, setting: KnobSetting): Outcome {
+    if (setting.kind === 'coreCookie') return this.#cookies.write(group, setting.value)
     const outcome = this.#writeText(group, setting.kind, this.#encode(group, setting))
     if (setting.kind !== 'cpuset' || this.#mounts.dialect === 'v1') return outcome
     const instead = this.#inherited.instead(setting, outcome)

@@ -4,12 +4,13 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Capabilities, GroupLayout } from '../model/index.ts'
+import type { Capabilities, Capability, GroupLayout } from '../model/index.ts'
 import { AgentError, podsRoot, qosRoot } from '../model/index.ts'
 import { probeCoreScheduling } from './core-scheduling.ts'
 import { LinuxKernel } from './linux-kernel.ts'
-import { detectDriver, detectMounts } from './mounts.ts'
+import { type CgroupMounts, detectDriver, detectMounts } from './mounts.ts'
 import { probeCapabilities } from './probe.ts'
+import { hidesProcesses } from './processes.ts'
 
 export interface KernelSettings {
   readonly cgroupPath: string
@@ -17,7 +18,7 @@ export interface KernelSettings {
   readonly sysPath: string
   readonly cgroupRoot: string
   readonly driver: 'auto' | 'cgroupfs' | 'systemd'
-  /** Asks the kernel for core scheduling, which loads a native library. @default false */
+  /** Asks the kernel for core scheduling, which loads a native library; a journal that knows of cookies loads it too. @default false */
   readonly coreScheduling?: boolean
 }
 
@@ -39,15 +40,18 @@ export function openKernel(settings: KernelSettings): OpenedKernel {
   const driver = settings.driver === 'auto' ? detectDriver(mounts, settings.cgroupRoot) : settings.driver
   const layout: GroupLayout = { root: settings.cgroupRoot, driver: driver ?? 'cgroupfs' }
   const offlineRoot = qosRoot(layout, 'BestEffort')
-  const capabilities = {
-    ...probeCapabilities(mounts, layout.driver, { group: offlineRoot, procPath: settings.procPath }),
-    ...(settings.coreScheduling === true ? { coreScheduling: probeCoreScheduling() } : {}),
-  }
+  const probed = probeCapabilities(mounts, layout.driver, { group: offlineRoot, procPath: settings.procPath })
+  const coreCookie: Capability =
+    settings.coreScheduling === true
+      ? coreSchedulingOf(mounts)
+      : { usable: false, reason: 'not asked for at the start (identity.coreScheduling)' }
+  const capabilities = { ...probed, knobs: { ...probed.knobs, coreCookie } }
   const kernel = new LinuxKernel({
     mounts,
     capabilities,
     paths: { proc: settings.procPath, sys: settings.sysPath },
     maxHeldFiles: heldFilesBound(openFilesLimit()),
+    offlineRoot,
   })
   if (!kernel.exists(offlineRoot)) {
     throw new AgentError(
@@ -56,6 +60,12 @@ export function openKernel(settings: KernelSettings): OpenedKernel {
     )
   }
   return { kernel, layout }
+}
+
+function coreSchedulingOf({ controllers: { cpu } }: CgroupMounts): Capability {
+  if (cpu !== undefined && hidesProcesses(cpu))
+    return { usable: false, reason: "the processes of pods can't be seen from this PID namespace: hostPID is needed" }
+  return probeCoreScheduling()
 }
 
 /** Throws E_CGROUP_ACCESS unless the knobs that every rule needs can be written. */

@@ -1,9 +1,11 @@
 /**
- * The pods of this node from the API server: one list, then a watch from there. The first list takes what the server's cache holds, to
- * spare etcd when a whole cluster starts; a later one, which must not step back in time, takes the newest. Whatever fails, the last
- * list stays, and the server is asked again with more and more patience.
+ * The pods of this node from the API server: one list, then a watch from there. Lists are answered by the server's cache, to spare etcd when
+ * a whole cluster starts, or loses its watches, at once: the first takes whatever the cache holds, a later one, which must not step back in
+ * time, what is not older than what was seen. Only where the cache can't serve that does a list take the newest, from etcd. Whatever
+ * fails, the last list stays, and the server is asked again with more and more patience.
  * Source: Kubernetes API concepts (resource versions, 410 Gone, bookmarks); client-go tools/cache/reflector.go.
  */
+import { hostname } from 'node:os'
 import { messageOf, type PodList, type PodSource } from '../model/index.ts'
 import { statusFailure } from './api-answers.ts'
 import { ApiContentError, ApiError, type ApiWatcher } from './api.ts'
@@ -18,14 +20,18 @@ const PAGE = 500
 const MAX_PAGES = 1000
 /** A watch that ends in order after less than this is not begun anew at once. */
 const SHORT_WATCH_MS = 5000
-/** Failures that say nothing about the version that was asked for. */
-const KEEPS_VERSION: ReadonlySet<number> = new Set([401, 403, 408, 429, 500, 502, 503])
+/** Failures that say nothing about the version that was asked for; but see isAhead. */
+const KEEPS_VERSION: ReadonlySet<number> = new Set([401, 403, 408, 429, 500, 502, 503, 504])
+/** Etcd's compaction ends the watches of a whole cluster in one moment: they must not come back in one second. */
+const EXPIRED_PAUSE_MS = 5000
 
 export interface ApiPodsOptions {
   readonly api: ApiWatcher
   /** The server's URL, for messages. */
   readonly server: string
   readonly nodeName: string
+  /** What this machine calls itself, for messages. @default os.hostname */
+  readonly hostName?: string
   readonly maxPods: number
   /** Monotonic milliseconds. */
   readonly now: () => number
@@ -36,6 +42,8 @@ export interface ApiPodsOptions {
   readonly logger?: KubeLogger
   /** @default 1 s to 60 s */
   readonly backoffMs?: { readonly firstMs: number; readonly maxMs: number }
+  /** Least bound of the pause after a watch whose past was forgotten. @default 5 s */
+  readonly expiredPauseMs?: number
 }
 
 export class ApiPods implements PodSource {
@@ -45,7 +53,10 @@ export class ApiPods implements PodSource {
   readonly #closing = new AbortController()
   /** Where the next watch begins; undefined when a list must come first. */
   #version: string | undefined
-  #fromCache = true
+  /** The newest version that was taken; undefined before the first list. */
+  #seen: string | undefined
+  /** The next list must take the newest: the cache has nothing that would do. */
+  #newest = false
   #pageSize = PAGE
 
   constructor(options: ApiPodsOptions) {
@@ -88,23 +99,26 @@ export class ApiPods implements PodSource {
         else await pause(this.#backoff.nextMs(), signal)
       } catch (thrown) {
         if (signal.aborted) return
-        await pause(this.#backoff.nextMs(this.#failed(thrown)), signal)
+        await pause(this.#failed(thrown), signal)
       }
     }
   }
 
-  /** Takes note of a failure; gives what a Retry-After asked for. */
-  #failed(thrown: unknown): number | undefined {
-    const expired = thrown instanceof ApiError && thrown.status === 410
+  /** Takes note of a failure; gives the time to wait. */
+  #failed(thrown: unknown): number {
+    const listing = this.#version === undefined
+    const error = thrown instanceof ApiError ? thrown : undefined
+    const expired = error?.status === 410
     // That the past was forgotten is in the nature of a watch, and no loss.
     if (!expired) this.#feed.lost(messageOf(thrown))
     const unusable = thrown instanceof ApiContentError
-    if (unusable || (thrown instanceof ApiError && !KEEPS_VERSION.has(thrown.status))) {
-      this.#version = undefined
-      this.#fromCache = false
-    }
-    if (unusable && thrown.tooLarge) this.#pageSize = Math.max(1, Math.floor(this.#pageSize / 10))
-    return thrown instanceof ApiError ? thrown.retryAfterMs : undefined
+    const tooLarge = unusable && thrown.tooLarge
+    const refused = error !== undefined && (!KEEPS_VERSION.has(error.status) || isAhead(error))
+    if (unusable || refused) this.#version = undefined
+    if (listing && (tooLarge || refused || thrown instanceof OutdatedList)) this.#newest = true
+    if (tooLarge) this.#pageSize = Math.max(1, Math.floor(this.#pageSize / 10))
+    const { expiredPauseMs = EXPIRED_PAUSE_MS } = this.#options
+    return this.#backoff.nextMs(error?.retryAfterMs, expired && !listing ? expiredPauseMs : 0)
   }
 
   /** Lists everything, page by page; gives the version that the list is of. */
@@ -116,9 +130,8 @@ export class ApiPods implements PodSource {
     let token = ''
     for (let pages = 0; pages < MAX_PAGES; pages += 1) {
       // Kubernetes: a page of a list is of the version of its first page, and asking for another one is an error.
-      const from = token === '' ? (this.#fromCache ? { resourceVersion: '0' } : {}) : { continue: token }
-      const query = { fieldSelector, limit: String(this.#pageSize), ...from }
-      const page = pageOf(await api.call('listPods', { path: PATH, query }), server)
+      const from = token === '' ? this.#begin() : { limit: String(this.#pageSize), continue: token }
+      const page = pageOf(await api.call('listPods', { path: PATH, query: { fieldSelector, ...from } }), server)
       if (this.#closing.signal.aborted) return page.version
       first ??= page.version
       for (const item of page.items) {
@@ -127,12 +140,49 @@ export class ApiPods implements PodSource {
       }
       token = page.token
       if (token !== '') continue
+      await this.#checkTrue(pods.size, first)
+      if (this.#closing.signal.aborted) return first
       this.#feed.keeper.replace(pods)
       this.#feed.wasRead()
-      this.#fromCache = false
+      this.#newest = false
+      this.#seen = first
       return first
     }
     throw new ApiContentError(`${server}: GET ${PATH}: the list has more than ${MAX_PAGES} pages`, false)
+  }
+
+  /** Where a list begins. */
+  #begin(): Record<string, string> {
+    const limit = { limit: String(this.#pageSize) }
+    if (this.#newest) return limit
+    if (this.#seen === undefined) return { ...limit, resourceVersion: '0' }
+    // Kubernetes: a list of pages comes from etcd, and without the match it would be of exactly this version, which may be forgotten.
+    const from = { resourceVersion: this.#seen, resourceVersionMatch: 'NotOlderThan' }
+    return this.#pageSize < PAGE ? { ...limit, ...from } : from
+  }
+
+  /** Throws an Error when the list should not be believed. */
+  async #checkTrue(pods: number, version: string): Promise<void> {
+    const { server } = this.#options
+    // The newest is believed whatever its version: etcd may have been restored from a backup.
+    if (!this.#newest && this.#seen !== undefined && isOlder(version, this.#seen)) {
+      throw new OutdatedList(`${server}: GET ${PATH}: a list of version ${version}, but ${this.#seen} was seen before`)
+    }
+    // Kubernetes: a list of the pods of a node that does not exist is no error, and has no pods.
+    if (this.#seen === undefined || pods === 0) await this.#checkNode()
+  }
+
+  async #checkNode(): Promise<void> {
+    const { api, server, nodeName, hostName = hostname() } = this.#options
+    try {
+      await api.call('getNode', { path: `/api/v1/nodes/${encodeURIComponent(nodeName)}`, query: { resourceVersion: '0' } })
+    } catch (thrown) {
+      // Anything else says nothing about the node: the right may be missing.
+      if (!(thrown instanceof ApiError && thrown.status === 404)) return
+      const what = `${server}: no node named ${nodeName} at the API server`
+      const help = `set node.name to its name in Kubernetes (this host is called ${hostName})`
+      throw new Error(`${what}; ${help}`, { cause: thrown })
+    }
   }
 
   async #watch(resourceVersion: string): Promise<void> {
@@ -161,10 +211,26 @@ export class ApiPods implements PodSource {
       throw new ApiContentError(`${server}: a watch event of an unknown type: ${JSON.stringify(type)?.slice(0, 80)}`, false)
     }
     this.#version = version
+    this.#seen = version
     this.#backoff.reset()
     this.#feed.alive()
     this.#feed.changed()
   }
+}
+
+/** A list from before what was seen: the cache that gave it did not keep its word. */
+class OutdatedList extends Error {}
+
+/**
+ * Whether the server is behind the version that it was asked for: its cache lags, or etcd was restored from a backup. Any other 504 is one of
+ * an overloaded server, which asking for the newest would only load more. Source: client-go isTooLargeResourceVersionError.
+ */
+const isAhead = ({ status, message }: ApiError): boolean => status === 504 && /too large resource version/i.test(message)
+
+/** Kubernetes: versions compare as whole numbers (KEP-5504); a server whose versions are none is not judged. */
+function isOlder(version: string, than: string): boolean {
+  const number = /^\d+$/
+  return number.test(version) && number.test(than) && BigInt(version) < BigInt(than)
 }
 
 interface Page {

@@ -22,10 +22,10 @@ export class Backoff {
     this.#boundMs = options.firstMs
   }
 
-  /** Time to wait before the next attempt; not less than the server asked for. */
-  nextMs(retryAfterMs = 0): number {
+  /** Time to wait before the next attempt; not less than the server asked for. Spread over `leastBoundMs` at least. */
+  nextMs(retryAfterMs = 0, leastBoundMs = 0): number {
     const { maxMs, random } = this.#options
-    const waitMs = random() * this.#boundMs
+    const waitMs = random() * Math.max(this.#boundMs, leastBoundMs)
     this.#boundMs = Math.min(this.#boundMs * 2, maxMs)
     // Everyone is told the same Retry-After: the jitter comes on top of it.
     return retryAfterMs + waitMs

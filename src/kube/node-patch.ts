@@ -13,9 +13,10 @@ type ConditionType = (typeof CONDITIONS)[number]
 
 const EFFECT = 'PreferNoSchedule'
 const MIB = 1024 * 1024
-/** Steps below which a number that moved is not worth a write. */
-const SCORE_STEP = 2
-const HEADROOM_STEP = 0.05
+/** Steps below which a number that moved is not worth a write: each goes to all who watch nodes, in every cluster component. */
+const SCORE_STEP = 10
+/** Of the node's capacity. */
+const HEADROOM_STEP = 0.1
 
 type Json = Readonly<Record<string, unknown>>
 

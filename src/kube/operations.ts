@@ -8,7 +8,7 @@ export interface Operation {
   readonly verb: 'get' | 'list' | 'watch' | 'create' | 'patch'
   /** With its subresource, as in `nodes/status`. All are of the core group. */
   readonly resource: string
-  /** The setting without which the call is never made. */
+  /** The settings of which one at least must be on, or the call is never made. */
   readonly when: string
 }
 
@@ -16,7 +16,11 @@ export const OPERATIONS = {
   listPods: { verb: 'list', resource: 'pods', when: 'pods.source: api' },
   watchPods: { verb: 'watch', resource: 'pods', when: 'pods.source: api' },
   getKubeletPods: { verb: 'get', resource: 'nodes/pods', when: 'pods.source: kubelet' },
-  getNode: { verb: 'get', resource: 'nodes', when: 'cluster.condition, cluster.annotations, cluster.hotLabel, cluster.hotTaint' },
+  getNode: {
+    verb: 'get',
+    resource: 'nodes',
+    when: 'pods.source: api, cluster.events, cluster.condition, cluster.annotations, cluster.hotLabel, cluster.hotTaint',
+  },
   patchNode: { verb: 'patch', resource: 'nodes', when: 'cluster.annotations, cluster.hotLabel, cluster.hotTaint' },
   patchNodeStatus: { verb: 'patch', resource: 'nodes/status', when: 'cluster.condition' },
   createEvent: { verb: 'create', resource: 'events', when: 'cluster.events' },

@@ -13,6 +13,7 @@ export interface PodFeedOptions {
   readonly source: string
   readonly originOf: (namespace: string, name: string) => string
   readonly versioned: boolean
+  readonly nodeName: string
   readonly maxPods: number
   /** Monotonic milliseconds. */
   readonly now: () => number

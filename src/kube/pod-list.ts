@@ -16,12 +16,15 @@ const MAX_PROBLEMS = 50
 export interface KnownPod {
   readonly spec?: PodSpec
   readonly resourceVersion?: string
+  /** Its controller is this node: a mirror pod that the kubelet has made, or that says so. */
+  readonly ofNode?: boolean
   /** Why the object that came last could not be used; `spec` is then the one from before. */
   readonly problem?: string
 }
 
 export interface PodKeeperOptions {
   readonly maxPods: number
+  readonly nodeName: string
   /** Where the pods come from, for messages. */
   readonly source: string
   /** The PodSpec's `origin`. */
@@ -33,6 +36,8 @@ export interface PodKeeperOptions {
 export class PodKeeper {
   readonly #options: PodKeeperOptions
   #known = new Map<string, KnownPod>()
+  /** By the UID that names its groups: the key of the pod that is listed under it. */
+  #holders = new Map<string, string>()
   #unkept = 0
   #dirty = false
   #pods: readonly PodSpec[] = []
@@ -71,11 +76,13 @@ export class PodKeeper {
     try {
       const spec = podFromObject(object, origin, 'Pod')
       if (spec === undefined) throw new Error('expected a Pod, got nothing')
-      return { key, pod: { spec: isDeepStrictEqual(spec, before?.spec) ? (before?.spec ?? spec) : spec, ...version } }
+      const ofNode = isControlledBy(object, this.#options.nodeName)
+      return { key, pod: { spec: isDeepStrictEqual(spec, before?.spec) ? (before?.spec ?? spec) : spec, ofNode, ...version } }
     } catch (thrown) {
       const kept = before?.spec === undefined ? 'it is left out' : 'its last good spec stays in force'
       const problem = `${origin}: ${podKey({ namespace, name })}: ${messageOf(thrown)}; ${kept}`
-      return { key, pod: { ...(before?.spec === undefined ? {} : { spec: before.spec }), ...version, problem } }
+      const last = before?.spec === undefined ? {} : { spec: before.spec, ofNode: before.ofNode ?? false }
+      return { key, pod: { ...last, ...version, problem } }
     }
   }
 
@@ -127,21 +134,57 @@ export class PodKeeper {
     this.#revision += 1
   }
 
-  /** One pod per UID. A pod under its own UID wins over one that claims it as the hash of a static pod; else the first wins. */
+  /** One pod per UID; see `beats`. */
   #unique(problems: string[]): readonly PodSpec[] {
-    const pods = new Map<string, PodSpec>()
-    for (const { spec } of this.#known.values()) {
+    const claims = new Map<string, Claim>()
+    for (const [key, { spec, ofNode = false }] of this.#known) {
       if (spec === undefined) continue
-      const other = pods.get(spec.uid)
-      const wins = other === undefined || (other.objectUid !== undefined && spec.objectUid === undefined)
-      const loser = wins ? other : spec
-      if (wins) pods.set(spec.uid, spec)
-      if (loser === undefined) continue
-      const winner = loser === spec ? other : spec
-      problems.push(`${loser.origin}: ${podKey(loser)} has the UID of ${podKey(winner ?? spec)}; it is left out`)
+      const claim = { key, spec, ofNode, incumbent: this.#holders.get(spec.uid) === key }
+      const other = claims.get(spec.uid)
+      const wins = other === undefined || beats(claim, other)
+      if (wins) claims.set(spec.uid, claim)
+      if (other !== undefined) problems.push(wins ? conflictOf(other, claim) : conflictOf(claim, other))
     }
-    return [...pods.values()]
+    this.#holders = new Map([...claims].map(([uid, { key }]) => [uid, key]))
+    return [...claims.values()].map(({ spec }) => spec)
   }
+}
+
+/** What a pod has for itself where two go by the same UID. */
+interface Claim {
+  readonly key: string
+  readonly spec: PodSpec
+  readonly ofNode: boolean
+  readonly incumbent: boolean
+}
+
+/**
+ * A pod under its own UID wins over one that claims it as the hash of a static pod. Of two that claim it so the one that was listed before
+ * stays: the annotations of a mirror pod are anybody's words, and a newcomer must not take the groups over. Where neither was, the one that
+ * this node controls wins, as the kubelet makes them; else the first.
+ * Source: kubernetes pkg/kubelet/pod/mirror_client.go (CreateMirrorPod), 1.36.
+ */
+function beats(claim: Claim, other: Claim): boolean {
+  const claims = [claim, other].map(({ spec }) => spec.objectUid !== undefined)
+  if (claims[0] !== claims[1]) return claims[1] === true
+  if (claim.incumbent !== other.incumbent) return claim.incumbent
+  return claim.ofNode && !other.ofNode
+}
+
+function conflictOf({ spec: loser }: Claim, { spec: winner }: Claim): string {
+  const { origin } = loser
+  if (loser.objectUid === undefined || winner.objectUid === undefined) {
+    return `${origin}: ${podKey(loser)} has the UID of ${podKey(winner)}; it is left out`
+  }
+  const named = ({ objectUid = '' }: PodSpec): string => objectUid.slice(0, 80)
+  const both = `${podKey(loser)} (${named(loser)}) and ${podKey(winner)} (${named(winner)})`
+  return `${origin}: the mirror pods ${both} claim the same static pod, ${loser.uid}; the former is left out`
+}
+
+function isControlledBy(object: unknown, node: string): boolean {
+  const owners = asObject(asObject(object)['metadata'])['ownerReferences']
+  if (!Array.isArray(owners)) return false
+  return owners.map(asObject).some(({ kind, name, controller }) => kind === 'Node' && name === node && controller === true)
 }
 
 const hasEnded = ({ phase }: PodSpec): boolean => phase === 'Succeeded' || phase === 'Failed'

@@ -22,12 +22,13 @@ import { NodeWriter } from './reporter-node.ts'
 
 /** How often it is looked whether there is something to write; looking costs no call. */
 const PUMP_MS = 1000
-/** How long a node without readings is left as the agent before this one has left it. */
+/** How long what was said last is left to stand, by this agent or the one before, when no readings come any more. */
 const SILENT_MS = 60_000
 /** A server that is away is asked again soon; a part that fails while another may not leaves it the next turn. */
 const SERVER_RETRY = { baseMs: 1000, maxMs: 60_000 }
 const PART_RETRY = { baseMs: 4000, maxMs: 5 * 60_000 }
-const WITHDRAW_MS = 3000
+/** At the most, since the container is killed soon after. */
+const WITHDRAW_MS = 2000
 
 export interface ClusterReporterOptions {
   readonly api: ApiCaller
@@ -42,6 +43,8 @@ export interface ClusterReporterOptions {
   readonly settleMs: number
   /** Shortest time between two writes of numbers alone, in milliseconds: headroom and score. */
   readonly annotateMs: number
+  /** How long what was said last stands when no readings come any more; must be longer than the pauses between ticks. @default 60 s */
+  readonly silentMs?: number
   readonly textOf: (problem: PodProblem) => { readonly reason: string; readonly message: string }
   readonly clock: ReporterClock
   /** From 0 to 1, 1 excluded. @default Math.random */
@@ -75,16 +78,21 @@ export class ClusterReporter {
   #memory: NodeSnapshot['node']['memory']
   #findings: readonly PodFinding[] = []
   #findingsMs = -Infinity
+  #tickMs = -Infinity
+  /** When the last tick with readings of the node came. */
+  #freshMs = -Infinity
   #saidHot: boolean | undefined
   #startedMs: number | undefined
   #nextRoundMs: number | undefined
   #round: Promise<void> | undefined
   #withdrawn = false
+  readonly #silentMs: number
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: ClusterReporterOptions) {
-    const { api, node, domain, switches, clock, annotateMs, random = Math.random } = options
+    const { api, node, domain, switches, clock, annotateMs, random = Math.random, silentMs = SILENT_MS } = options
     this.#options = options
+    this.#silentMs = silentMs
     this.#calls = new CountingCaller(api, clock.wallMs)
     this.#node = new NodeWriter({ api: this.#calls, node, domain, switches, annotateMs, clock, random })
     this.#events = new EventWriter({ api: this.#calls, node, clock })
@@ -101,6 +109,10 @@ export class ClusterReporter {
 
   /** Takes note of a finished tick. */
   tick({ decision, snapshot }: TickRecord): void {
+    this.#tickMs = this.#options.clock.monotonicMs()
+    // The rule says once more what it said last while it has no readings.
+    const abstains = decision.abstentions.some(({ rule }) => rule === 'nodeSignals')
+    if (decision.signals !== undefined && !abstains) this.#freshMs = this.#tickMs
     this.#signals = decision.signals
     this.#findings = decision.findings
     this.#topology = snapshot.topology
@@ -170,19 +182,26 @@ export class ClusterReporter {
   #wish(): NodeWish | undefined {
     if (this.#withdrawn) return WITHDRAWN_WISH
     const wish = this.#wishOfSignals()
-    return wish && { ...wish, short: this.#findings.some(({ code }) => code === 'noExclusiveCpus') }
+    if (wish === undefined || !this.#ticks()) return wish
+    return { ...wish, short: this.#findings.some(({ code }) => code === 'noExclusiveCpus') }
+  }
+
+  /** Whether the loop lives: what a dead one has left here is not told any more. */
+  #ticks(): boolean {
+    return this.#options.clock.monotonicMs() - this.#tickMs < this.#silentMs
   }
 
   #wishOfSignals(): NodeWish | undefined {
-    const runsMs = this.#options.clock.monotonicMs() - (this.#startedMs ?? Infinity)
+    const nowMs = this.#options.clock.monotonicMs()
+    const startedMs = this.#startedMs ?? nowMs
+    if (nowMs - Math.max(this.#freshMs, startedMs) >= this.#silentMs) return SILENT_WISH
     // The rule starts with a node that is not hot: said too early, a restart would call every hot node cool for a while.
-    if (this.#signals !== undefined && (this.#signals.hot || runsMs >= this.#options.settleMs)) {
-      return wishOf(this.#signals, {
-        milliCpu: (this.#topology?.online.size ?? 0) * 1000,
-        bytes: this.#memory?.value.totalBytes ?? 0,
-      })
-    }
-    return this.#signals === undefined && runsMs >= SILENT_MS ? SILENT_WISH : undefined
+    const early = nowMs - startedMs < this.#options.settleMs && this.#signals?.hot !== true
+    if (this.#signals === undefined || early) return undefined
+    return wishOf(this.#signals, {
+      milliCpu: (this.#topology?.online.size ?? 0) * 1000,
+      bytes: this.#memory?.value.totalBytes ?? 0,
+    })
   }
 
   async #say(write: (wish: NodeWish) => Promise<void>): Promise<void> {
@@ -196,7 +215,7 @@ export class ClusterReporter {
     this.#noteTransition()
     if (nowMs - this.#findingsMs >= this.#options.writeMs) {
       this.#findingsMs = nowMs
-      this.#noteFindings()
+      if (this.#ticks()) this.#noteFindings()
     }
     await this.#events.flush()
   }
@@ -221,13 +240,13 @@ export class ClusterReporter {
   }
 
   /**
-   * Takes back what the agent has said of the node: for an exit that releases it. Tries each part once and gives up after a while; nothing
-   * is written any more after that.
+   * Takes back what the agent has said of the node: for an exit that releases it. Tries each part once and gives up after `withinMs`, which
+   * WITHDRAW_MS bounds, whether or not the round that was running has ended by then; nothing is written any more after that.
    */
   async withdraw(withinMs: number = WITHDRAW_MS): Promise<void> {
     this.#withdrawn = true
     let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, withinMs)))
+    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, Math.min(withinMs, WITHDRAW_MS))))
     const { switches } = this.#options
     const anything = switches.condition || switches.annotations || switches.hotLabel || switches.hotTaint
     await Promise.race([patience, anything ? this.#withdrawNode() : Promise.resolve()])

@@ -30,15 +30,15 @@ const PAGE_BYTES = 4096
 /** Kernel: PAGE_COUNTER_MAX pages, to the precision of a number here; what is more is no limit. */
 const MEMORY_NO_LIMIT_BYTES = 2 ** 63
 const V1_LACKS: readonly KnobKind[] = ['memoryMin', 'memoryLow', 'memoryHigh']
-/** What mainline kernels lack. */
-const VENDOR_KINDS: readonly KnobKind[] = ['bvt', 'qosLevel', 'offline', 'btShares']
+/** What mainline kernels lack, and what is used only where the configuration asks for it. */
+const EXTRA_KINDS: readonly KnobKind[] = ['bvt', 'coreCookie', 'qosLevel', 'offline', 'btShares']
 
 export interface ModelKernelOptions {
   readonly dialect: Dialect
   readonly topology: CpuTopology
   /** Knobs that this kernel does not have, on top of what the dialect lacks. */
   readonly missing?: readonly KnobKind[]
-  /** Knobs of vendors' kernels that this one has. */
+  /** Knobs that not every kernel has, and this one does. */
   readonly vendor?: readonly KnobKind[]
 }
 
@@ -62,7 +62,7 @@ export class ModelKernel implements KernelPort {
     const { dialect, missing = [], vendor = [] } = options
     this.#topology = options.topology
     this.#possible = options.topology.online
-    const lacks = [...(dialect === 'v1' ? V1_LACKS : []), ...VENDOR_KINDS.filter((kind) => !vendor.includes(kind)), ...missing]
+    const lacks = [...(dialect === 'v1' ? V1_LACKS : []), ...EXTRA_KINDS.filter((kind) => !vendor.includes(kind)), ...missing]
     const knobs = Object.fromEntries(
       KNOB_KINDS.map((kind): [KnobKind, Capability] => [
         kind,
@@ -95,6 +95,7 @@ export class ModelKernel implements KernelPort {
         weight: DEFAULT_WEIGHT[dialect],
         idle: 0,
         bvt: 0,
+        coreCookie: 0,
         qosLevel: 0,
         offline: 0,
         btShares: 1024,

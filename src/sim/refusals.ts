@@ -53,6 +53,7 @@ export function refusalOf(ground: Ground, group: ModelGroup, setting: KnobSettin
       return undefined
     case 'idle':
     case 'offline':
+    case 'coreCookie':
       return isFlag(setting.value) ? undefined : 'EINVAL'
     case 'freeze':
       if (isFlag(setting.value)) return undefined

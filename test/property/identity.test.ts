@@ -54,7 +54,7 @@ const settings = fc.record({
 const world = fc.record({
   settings,
   dialect: fc.constantFrom('v1' as const, 'v2' as const),
-  vendor: fc.subarray<KnobKind>(['bvt', 'qosLevel', 'offline', 'btShares']),
+  vendor: fc.subarray<KnobKind>(['bvt', 'coreCookie', 'qosLevel', 'offline', 'btShares']),
   // Every kernel with idle has weights.
   missing: fc.constantFrom<readonly KnobKind[]>([], [], ['idle'], ['idle', 'weight']),
   pods: fc.array(pod, { maxLength: 6 }),
@@ -102,7 +102,8 @@ describe('identity', () => {
       for (const one of decision.pods) {
         if (isOffline(one.qosClass)) expect(standing(decision, one)).toBeLessThanOrEqual(0)
         else expect(standing(decision, one)).toBeGreaterThanOrEqual(0)
-        if (!isOffline(one.qosClass)) expect(valueOf(decision, one.reading.group, 'weight')).toBeUndefined()
+        if (isOffline(one.qosClass)) continue
+        for (const kind of ['weight', 'coreCookie'] as const) expect(valueOf(decision, one.reading.group, kind)).toBeUndefined()
       }
     })
   })
@@ -127,6 +128,7 @@ describe('identity', () => {
       for (const [group, kind] of decision.desired.entries()) {
         expect(snapshot.capabilities.knobs[kind].usable).toBe(true)
         if (kind === 'bvt') expect(identity.coreScheduling).toBe(false)
+        if (kind === 'coreCookie') expect(identity.coreScheduling).toBe(true)
         if (kind === 'offline') expect(identity.backend).toBe('offline')
         if (!QOS_ROOTS.includes(group)) continue
         expect(['bvt', 'idle']).toContain(kind)

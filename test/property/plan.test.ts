@@ -33,7 +33,7 @@ function perform(steps: Plan, kernel: ModelKernel, memo: Memo): void {
 function forgetForeign(memo: Memo, kernel: ModelKernel, { group, kind }: Step): void {
   const entry = memo.get(group, kind)
   const now = kernel.readKnob(group, kind)
-  if (entry !== undefined && now !== undefined && !isOurs(now, entry)) memo.delete(group, kind)
+  if (entry !== undefined && now !== undefined && !isOurs(kind, now, entry)) memo.delete(group, kind)
 }
 
 function note(memo: Memo, kernel: ModelKernel, { group, kind }: Pick<Step, 'group' | 'kind'>, value: KnobValue): void {

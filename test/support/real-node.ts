@@ -79,6 +79,16 @@ export class RealGroups {
     return this.#spawn(group, 'while :; do :; done')
   }
 
+  /** A process that starts another one all the time. */
+  forking(group: GroupPath): number {
+    return this.#spawn(group, 'while :; do sleep 0.3; done')
+  }
+
+  /** A process that starts another three times a second, which ends by itself. */
+  fork(group: GroupPath): number {
+    return this.#spawn(group, 'while :; do sleep 0.3; done')
+  }
+
   /** A process that runs JavaScript, in `group`. */
   node(group: GroupPath, script: string): number {
     return this.#spawn(group, `exec '${process.execPath}' -e '${script}'`)
@@ -109,7 +119,7 @@ export class RealGroups {
   }
 
   /** The kernel port over this machine; `group` stands for the best-effort root when it is probed. */
-  openKernel(): OpenedKernel {
+  openKernel(settings: { readonly coreScheduling?: boolean } = {}): OpenedKernel {
     this.make('kubepods', 'besteffort')
     return openKernel({
       cgroupPath: CGROUP_PATH,
@@ -117,6 +127,7 @@ export class RealGroups {
       sysPath: '/sys',
       cgroupRoot: this.root,
       driver: 'cgroupfs',
+      ...settings,
     })
   }
 }

@@ -22,6 +22,7 @@ export const PAIRS: { readonly [Kind in KnobKind]: readonly KnobSetting[] } = {
   weight: [knob('weight', 512), knob('weight', 2)],
   idle: [knob('idle', 1), knob('idle', 0)],
   bvt: [knob('bvt', -1), knob('bvt', 2)],
+  coreCookie: [knob('coreCookie', 1), knob('coreCookie', 0)],
   qosLevel: [knob('qosLevel', -1)],
   offline: [knob('offline', 1), knob('offline', 0)],
   btShares: [knob('btShares', 512), knob('btShares', 2)],

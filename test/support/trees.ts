@@ -111,7 +111,7 @@ export function treeOf(raw: RawTree): Tree {
   const kernel = new ModelKernel({
     dialect: raw.dialect,
     topology: topologyOf(raw.topology),
-    vendor: ['bvt', 'offline', 'btShares'],
+    vendor: ['bvt', 'offline', 'btShares', 'coreCookie'],
   })
   const roots = [podsRoot(LAYOUT), qosRoot(LAYOUT, 'Burstable'), qosRoot(LAYOUT, 'BestEffort')]
   for (const [index, group] of roots.entries()) addGroup(kernel, group, raw.roots[index])
@@ -186,7 +186,7 @@ export function textOf(kernel: ModelKernel): Record<string, string> {
 /** One wish: a group by its number (modulo how many there are) and raw numbers for one knob. */
 export interface RawWish {
   readonly group: number
-  readonly kind: 'quota' | 'cpuset' | 'weight' | 'idle' | 'memoryMax' | 'bvt' | 'offline' | 'btShares'
+  readonly kind: 'quota' | 'cpuset' | 'weight' | 'idle' | 'memoryMax' | 'bvt' | 'offline' | 'btShares' | 'coreCookie'
   readonly mask: number
   readonly amount: number
   readonly periodUs: number
@@ -194,7 +194,19 @@ export interface RawWish {
 
 export const rawWish: fc.Arbitrary<RawWish> = fc.record({
   group: fc.nat(30),
-  kind: fc.constantFrom('quota', 'quota', 'cpuset', 'cpuset', 'weight', 'idle', 'memoryMax', 'bvt', 'offline', 'btShares'),
+  kind: fc.constantFrom(
+    'quota',
+    'quota',
+    'cpuset',
+    'cpuset',
+    'weight',
+    'idle',
+    'memoryMax',
+    'bvt',
+    'offline',
+    'btShares',
+    'coreCookie',
+  ),
   mask,
   amount: quotaMilli,
   periodUs,
@@ -217,6 +229,8 @@ export function settingOf(raw: RawWish, kernel: ModelKernel): KnobSetting {
       return { kind: 'idle', value: raw.mask % 4 === 0 ? 0 : 1 }
     case 'bvt':
       return { kind: 'bvt', value: (raw.mask % 4) - 1 }
+    case 'coreCookie':
+      return { kind: 'coreCookie', value: raw.mask % 2 }
     case 'offline':
       return { kind: 'offline', value: raw.mask % 2 }
     case 'btShares':

@@ -12,7 +12,8 @@ import { A, B, C, D, E } from '../../../test/support/places.ts'
 import { compareAtRandom, Twins } from '../../../test/support/twins.ts'
 import { CGROUP_PATH, openGroups, suite, test, until } from './bed.ts'
 
-const VENDORS: readonly KnobKind[] = ['bvt', 'qosLevel', 'offline', 'btShares']
+/** Of vendors' kernels, or not asked for. */
+const VENDORS: readonly KnobKind[] = ['bvt', 'coreCookie', 'qosLevel', 'offline', 'btShares']
 const MAINLINE = KNOB_KINDS.filter((kind) => !VENDORS.includes(kind))
 
 suite('cgroup v2 as the probe sees it', () => {

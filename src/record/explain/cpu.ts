@@ -65,7 +65,9 @@ export function explainCpu(id: number, { snapshot, decision }: TickRecord): CpuE
     classes: QOS_CLASSES.map((qosClass) => {
       const pods = decision.pods.filter((pod) => pod.qosClass === qosClass)
       const bound = pods.filter(({ reading }) => decision.desired.get(reading.group, 'cpuset') !== undefined)
-      return { qosClass, may: mayUse(qosClass, id, placement), pods: pods.length, bound: bound.length }
+      const own = placement.exclusive.filter((one) => one.qosClass === qosClass).length
+      const onPool = isExclusive(qosClass) && pods.length > own && placement.pool.has(id)
+      return { qosClass, may: onPool || mayUse(qosClass, id, placement), pods: pods.length, bound: bound.length }
     }),
   }
 }

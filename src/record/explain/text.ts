@@ -112,7 +112,12 @@ function cpuLines(cpu: CpuExplanation): readonly string[] {
     ...row('cpu', String(cpu.cpu)),
     ...row('place', `core ${cpu.core}, socket ${cpu.socket}, NUMA node ${cpu.node}, last-level cache ${cpu.cache}`),
     ...row('whose', cpu.owner),
-    ...row('siblings', `CPUs ${spread(cpu.siblings)} are threads of this core`),
+    ...row(
+      'siblings',
+      cpu.siblingOwners.length === 0
+        ? 'none: it is the only thread of its core'
+        : `CPUs ${spread(cpu.siblings)} are threads of this core`,
+    ),
     ...cpu.siblingOwners.flatMap((sibling) => row(`CPU ${sibling.cpu}`, sibling.owner)),
     ...row('cache', `CPUs ${spread(cpu.cacheCpus)} share its last-level cache`),
     '',

@@ -9,7 +9,14 @@ import { decide, EMPTY_MEMORY } from '../../../src/decide/index.ts'
 import { IDENTITY_BACKENDS, type Capabilities, type KnobKind, QOS_CLASSES } from '../../../src/model/index.ts'
 import { renderClassIdentity, renderIdentity } from '../../../src/record/render-identity.ts'
 import { configOf } from '../../support/config.ts'
-import { capabilitiesOf, OFFLINE_ROOT, type PodLiteral, snapshotOf, type SnapshotLiteral, topologyOf } from '../../support/snapshots.ts'
+import {
+  capabilitiesOf,
+  OFFLINE_ROOT,
+  type PodLiteral,
+  snapshotOf,
+  type SnapshotLiteral,
+  topologyOf,
+} from '../../support/snapshots.ts'
 
 const VENDOR = ['bvt', 'qosLevel', 'offline', 'btShares'] as const satisfies readonly KnobKind[]
 const SMT = { smt: true }

@@ -51,7 +51,7 @@ class CookieKernel {
     errno: () => this.#errno,
   }
 
-  #answer(option: number, command: number, pid: number, scope: number, into: BigUint64Array | null): string | undefined {
+  #answer(...[option, command, pid, scope, into]: Parameters<Native['prctl']>): string | undefined {
     const task = pid === 0 ? OWN_PID : pid
     if (option !== 62 || command > 3 || pid < 0 || scope > 2 || (command !== 0 && into !== null)) return 'EINVAL'
     const cookie = this.cookies.get(task)

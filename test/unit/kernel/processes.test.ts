@@ -9,7 +9,7 @@ it('lists a group and all below it, and leaves out what has no list', () => {
     pod: { 'cgroup.procs': '12\n', main: { 'cgroup.procs': '30\n31\n', nested: { 'cgroup.procs': '40\n' } }, threaded: {} },
     empty: { 'cgroup.procs': '' },
   })
-  expect(processesBelow(join(root, 'pod')).sort()).toEqual([12, 30, 31, 40])
+  expect(processesBelow(join(root, 'pod')).sort((a, b) => a - b)).toEqual([12, 30, 31, 40])
   expect(processesBelow(join(root, 'empty'))).toEqual([])
   expect(processesBelow(join(root, 'gone'))).toEqual([])
 })

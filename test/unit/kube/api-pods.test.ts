@@ -1,10 +1,10 @@
 /** Pods by list and watch from an API server that does everything that API servers do to their watchers. */
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { ApiContentError, ApiError, type ApiRequest, type ApiWatcher, type WatchCalls } from '../../../src/kube/api.ts'
-import { ApiPods } from '../../../src/kube/api-pods.ts'
+import { ApiContentError, ApiError, type WatchCalls } from '../../../src/kube/api.ts'
 import { Cluster } from '../../../src/kube/index.ts'
 import type { PodSource } from '../../../src/model/index.ts'
-import { haveOpenssl, IMPATIENT, mirrorPod, NODE, pod, podsOf, SOON, startDouble } from './support.ts'
+import { EMPTY, event, Scripted, scriptedPods } from './scripted.ts'
+import { haveOpenssl, mirrorPod, NODE, pod, podsOf, SOON, startDouble } from './support.ts'
 
 const openssl = haveOpenssl()
 beforeEach((context) => {
@@ -41,6 +41,7 @@ describe('a list and a watch', () => {
     const fieldSelector = `spec.nodeName=${NODE}`
     expect(api.requests).toMatchObject([
       { verb: 'list', path: '/api/v1/pods', query: { fieldSelector, limit: '500', resourceVersion: '0' } },
+      { verb: 'get', path: `/api/v1/nodes/${NODE}`, query: { resourceVersion: '0' } },
       { verb: 'watch', path: '/api/v1/pods', query: { fieldSelector, resourceVersion: version, allowWatchBookmarks: 'true' } },
     ])
     expect(source.list().pods[0]).toMatchObject({ origin: `${api.url}/api/v1/namespaces/default/pods/a` })
@@ -167,28 +168,37 @@ describe('trouble', () => {
     expect(api.requests.filter(({ verb }) => verb === 'list')).toHaveLength(1)
   })
 
-  it.each(['http', 'event'] as const)('of a forgotten past (%s) is met with a new list, not from the cache', async (as) => {
-    const api = await startDouble()
-    api.put('pods', pod('a'))
-    api.put('pods', pod('b'))
-    const source = podsOf(api)
-    await until(source, ['a', 'b'])
-    await untilWatched(api)
-    const [a] = source.list().pods
-    // What a watch would have told is gone with the past.
-    api.dropWatches({ midLine: true })
-    api.remove('pods', 'default', 'b')
-    api.put('pods', pod('c'))
-    api.expire(as)
-    await until(source, ['a', 'c'])
-    await untilWatched(api)
-    expect(source.list().pods[0]).toBe(a)
-    expect(source.list().problems).toEqual([])
-    const lists = api.requests.filter(({ verb }) => verb === 'list')
-    expect(lists.map(({ query }) => query['resourceVersion'])).toEqual(['0', undefined])
-    api.put('pods', pod('d'))
-    await until(source, ['a', 'c', 'd'])
-  })
+  it.each(['http', 'event'] as const)(
+    'of a forgotten past (%s) is met with a new list, not older than what was seen',
+    async (as) => {
+      const api = await startDouble()
+      api.put('pods', pod('a'))
+      api.put('pods', pod('b'))
+      const source = podsOf(api)
+      await until(source, ['a', 'b'])
+      await untilWatched(api)
+      const [a] = source.list().pods
+      const seen = api.all('pods').at(-1)?.metadata.resourceVersion
+      // What a watch would have told is gone with the past.
+      api.dropWatches({ midLine: true })
+      api.remove('pods', 'default', 'b')
+      api.put('pods', pod('c'))
+      api.expire(as)
+      await until(source, ['a', 'c'])
+      await untilWatched(api)
+      expect(source.list().pods[0]).toBe(a)
+      expect(source.list().problems).toEqual([])
+      const lists = api.requests.filter(({ verb }) => verb === 'list')
+      const fieldSelector = `spec.nodeName=${NODE}`
+      expect(lists.map(({ query }) => query)).toEqual([
+        { fieldSelector, limit: '500', resourceVersion: '0' },
+        // Without a limit: pages would come from etcd.
+        { fieldSelector, resourceVersion: seen, resourceVersionMatch: 'NotOlderThan' },
+      ])
+      api.put('pods', pod('d'))
+      await until(source, ['a', 'c', 'd'])
+    },
+  )
 
   it('of a running watch whose past is forgotten is met with a new list, and is no loss', async () => {
     const api = await startDouble()
@@ -196,7 +206,10 @@ describe('trouble', () => {
     const source = podsOf(api, { logger })
     await untilWatched(api)
     api.expire()
-    await vi.waitFor(() => expect(api.requests.map(({ verb }) => verb)).toEqual(['list', 'watch', 'list', 'watch']), SOON)
+    await vi.waitFor(
+      () => expect(api.requests.map(({ verb }) => verb)).toEqual(['list', 'get', 'watch', 'list', 'get', 'watch']),
+      SOON,
+    )
     await untilWatched(api)
     api.put('pods', pod('a'))
     await until(source, ['a'])
@@ -213,7 +226,7 @@ describe('trouble', () => {
     api.bookmark()
     await vi.waitFor(() => expect(source.list().atMs).toBe(5000), SOON)
     api.dropWatches()
-    await vi.waitFor(() => expect(api.requests).toHaveLength(3), SOON)
+    await vi.waitFor(() => expect(api.requests).toHaveLength(4), SOON)
     expect(api.requests.at(-1)).toMatchObject({ verb: 'watch', query: { resourceVersion: metadata.resourceVersion } })
     expect(source.list()).toMatchObject({ pods: [], revision: 0 })
   })
@@ -250,6 +263,9 @@ describe('trouble', () => {
     ['a proxy', { status: 502, times: 3, html: '<html>' }],
     ['410 for a list', { status: 410, times: 3, verb: 'list' }],
     ['504 for a watch', { status: 504, times: 3, verb: 'watch' }],
+    ['504 for a list', { status: 504, times: 3, verb: 'list' }],
+    ['404 for the node', { status: 404, times: 3, verb: 'get' }],
+    ['500 for the node', { status: 500, times: 3, verb: 'get' }],
   ])('with %s is got over', async (_what, failure) => {
     const api = await startDouble()
     api.put('pods', pod('a'))
@@ -298,41 +314,7 @@ describe('trouble', () => {
   })
 })
 
-/** A server that answers from a script, for what is too slow or too strange for the double. */
-class Scripted implements ApiWatcher {
-  readonly asked: { readonly operation: string; readonly query: ApiRequest['query'] }[] = []
-  readonly problems: readonly string[] = []
-  readonly #lists: (() => unknown)[]
-  readonly #watches: ((calls: WatchCalls) => void | Promise<void>)[]
-
-  constructor(lists: (() => unknown)[], watches: ((calls: WatchCalls) => void | Promise<void>)[]) {
-    this.#lists = lists
-    this.#watches = watches
-  }
-
-  async call(operation: string, { query }: ApiRequest): Promise<unknown> {
-    this.asked.push({ operation, query })
-    return Promise.resolve((this.#lists.length > 1 ? this.#lists.shift() : this.#lists[0])?.())
-  }
-
-  async watch(operation: string, { query }: ApiRequest, calls: WatchCalls): Promise<void> {
-    this.asked.push({ operation, query })
-    const next = this.#watches.shift()
-    if (next !== undefined) return next(calls)
-    return new Promise((resolve) => calls.signal.addEventListener('abort', () => resolve()))
-  }
-}
-
 describe('against a script', () => {
-  const EMPTY = () => ({ kind: 'PodList', metadata: { resourceVersion: '5' }, items: null })
-  const event = (type: string, resourceVersion: string) => ({ type, object: { metadata: { resourceVersion } } })
-
-  function opened(api: ApiWatcher, options: Partial<ConstructorParameters<typeof ApiPods>[0]> = {}) {
-    const source = new ApiPods({ api, server: 's', nodeName: NODE, maxPods: 10, now: () => 0, backoffMs: IMPATIENT, ...options })
-    onTestFinished(() => source.close())
-    return source
-  }
-
   const waitsOf = async (api: Scripted, asked: number, random: () => number) => {
     const waits: number[] = []
     const original = setTimeout
@@ -341,7 +323,7 @@ describe('against a script', () => {
       return original(run, 0)
     }) as never)
     onTestFinished(() => spy.mockRestore())
-    const source = opened(api, { random, backoffMs: { firstMs: 1000, maxMs: 60_000 } })
+    const source = scriptedPods(api, { random, backoffMs: { firstMs: 1000, maxMs: 60_000 } })
     await new Promise<void>((resolve) => {
       const look = (): void => void (api.asked.length >= asked ? resolve() : setImmediate(look))
       look()
@@ -377,13 +359,13 @@ describe('against a script', () => {
     }
     // list, watch (410), list, watch (410), list, watch (event, broken), watch (event, broken), watch
     const api = new Scripted([EMPTY], [expire, expire, live, live])
-    expect((await waitsOf(api, 8, () => 0.5)).slice(0, 4)).toEqual([500, 1000, 500, 500])
+    expect((await waitsOf(api, 8, () => 0.5)).slice(0, 4)).toEqual([2500, 2500, 500, 500])
     expect(api.asked.map(({ operation, query }) => [operation, query?.['resourceVersion']])).toEqual([
       ['listPods', '0'],
       ['watchPods', '5'],
-      ['listPods', undefined],
+      ['listPods', '5'],
       ['watchPods', '5'],
-      ['listPods', undefined],
+      ['listPods', '5'],
       ['watchPods', '5'],
       ['watchPods', '6'],
       ['watchPods', '6'],
@@ -391,12 +373,12 @@ describe('against a script', () => {
   })
 
   it.each([
-    ['a line that can not be used', () => new ApiContentError('too long', true), '50'],
-    ['an event without a version', (calls: WatchCalls) => calls.onObject({ type: 'ADDED', object: {} }), '500'],
-    ['an event of an unknown type', (calls: WatchCalls) => calls.onObject(event('RENAMED', '6')), '500'],
-    ['no event', (calls: WatchCalls) => calls.onObject('hello'), '500'],
-    ['an error of the server', (calls: WatchCalls) => calls.onObject({ type: 'ERROR', object: { code: 400 } }), '500'],
-  ])('lists anew after %s, which it would only get again', async (_what, act, limit) => {
+    ['a line that can not be used', () => new ApiContentError('too long', true), { limit: '50' }],
+    ['an event without a version', (calls: WatchCalls) => calls.onObject({ type: 'ADDED', object: {} }), {}],
+    ['an event of an unknown type', (calls: WatchCalls) => calls.onObject(event('RENAMED', '6')), {}],
+    ['no event', (calls: WatchCalls) => calls.onObject('hello'), {}],
+    ['an error of the server', (calls: WatchCalls) => calls.onObject({ type: 'ERROR', object: { code: 400 } }), {}],
+  ])('lists anew after %s, which it would only get again', async (_what, act, limited) => {
     const api = new Scripted(
       [EMPTY],
       [
@@ -406,12 +388,13 @@ describe('against a script', () => {
         },
       ],
     )
-    const source = opened(api)
+    const source = scriptedPods(api)
     await vi.waitFor(
       () => expect(api.asked.map(({ operation }) => operation)).toEqual(['listPods', 'watchPods', 'listPods', 'watchPods']),
       SOON,
     )
-    expect(api.asked[2]?.query).toEqual({ fieldSelector: `spec.nodeName=${NODE}`, limit })
+    const from = { resourceVersion: '5', resourceVersionMatch: 'NotOlderThan' }
+    expect(api.asked[2]?.query).toEqual({ fieldSelector: `spec.nodeName=${NODE}`, ...from, ...limited })
     expect(source.list().problems).toEqual([])
   })
 
@@ -420,14 +403,14 @@ describe('against a script', () => {
     ['a list without a version', () => ({ items: [], metadata: {} })],
     ['nothing', () => null],
   ])('takes %s for a failure', async (_what, answer) => {
-    const source = opened(new Scripted([answer], []))
+    const source = scriptedPods(new Scripted([answer], []))
     await vi.waitFor(() => expect(source.list().problems).toEqual([expect.stringContaining('no list of pods')]), SOON)
     expect(source.list().everRead).toBe(false)
   })
 
   it('does not follow pages for ever', async () => {
     const page = () => ({ items: [], metadata: { resourceVersion: '5', continue: 'more' } })
-    const source = opened(new Scripted([page], []), { backoffMs: { firstMs: 60_000, maxMs: 60_000 } })
+    const source = scriptedPods(new Scripted([page], []), { backoffMs: { firstMs: 60_000, maxMs: 60_000 } })
     await vi.waitFor(() => expect(source.list().problems).toEqual([expect.stringContaining('more than 1000 pages')]), SOON)
   })
 })

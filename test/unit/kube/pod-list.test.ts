@@ -5,7 +5,13 @@ import type { ApiObject } from '../../support/api-server/index.ts'
 import { mirrorPod, NODE, pod } from './support.ts'
 
 const keeperOf = (maxPods = 100, versioned = true) =>
-  new PodKeeper({ maxPods, nodeName: NODE, source: 'server', versioned, originOf: (namespace, name) => `server/${namespace}/${name}` })
+  new PodKeeper({
+    maxPods,
+    nodeName: NODE,
+    source: 'server',
+    versioned,
+    originOf: (namespace, name) => `server/${namespace}/${name}`,
+  })
 
 const names = (keeper: PodKeeper) => keeper.pods.map(({ name }) => name)
 

@@ -64,6 +64,14 @@ describe('deploy/rbac.yaml', () => {
     expect(grantsOf(rulesOf('kube-agent-kubelet-pods'))).toEqual(needsOf('getKubeletPods'))
   })
 
+  it('names every setting that makes the agent read its node', () => {
+    const settings = [
+      'pods.source: api',
+      ...['events', 'condition', 'annotations', 'hotLabel', 'hotTaint'].map((name) => `cluster.${name}`),
+    ]
+    expect(OPERATIONS.getNode.when.split(', ')).toEqual(settings)
+  })
+
   it('binds each role to the one service account, by a binding of the same name', () => {
     expect(ofKind('ServiceAccount').map(({ metadata }) => metadata)).toEqual([{ name: 'kube-agent', namespace: 'kube-agent' }])
     const roles = ofKind('ClusterRole').map(({ metadata }) => metadata.name)

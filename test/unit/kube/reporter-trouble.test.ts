@@ -77,8 +77,8 @@ describe('a server that is away', () => {
     expect(api.calls.length).toBeGreaterThan(20)
     expect(reporter.stats().lastError).toBe('getNode: connect ECONNREFUSED')
     api.answer = () => NODE
-    reporter.tick(recordOf(signalsOf()))
     clock.nowMs += 5 * 60_000
+    reporter.tick(recordOf(signalsOf()))
     await reporter.pump()
     expect(JSON.stringify(api.calls.at(-1)?.body)).toContain('"status":"False"')
     expect(reporter.stats().lastOkWallMs).toBe(clock.wallMs())

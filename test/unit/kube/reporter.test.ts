@@ -6,7 +6,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, 
 import type { PodFinding } from '../../../src/model/index.ts'
 import { ApiServerDouble } from '../../support/api-server/index.ts'
 import { PlainCaller } from '../../support/api-server/plain-caller.ts'
-import { DOMAIN, HOT, recordOf, type Rig, rigOf, ScriptedCaller, signalsOf, silentRecordOf, WRITE_MS } from './reporter-support.ts'
+import {
+  DOMAIN,
+  HOT,
+  recordOf,
+  type Rig,
+  rigOf,
+  ScriptedCaller,
+  signalsOf,
+  silentRecordOf,
+  WRITE_MS,
+} from './reporter-support.ts'
 
 const THEIRS = { key: 'theirs', value: 'x', effect: 'NoSchedule' }
 const OURS = { key: `${DOMAIN}/hot`, effect: 'PreferNoSchedule' }
@@ -416,22 +426,25 @@ describe('withdrawing', () => {
     await rig.reporter.withdraw(5)
   })
 
-  it.each([undefined, 60_000])('waits for 2 s at the most, for the round that is running too (asked for: %s)', async (askedMs) => {
-    vi.useFakeTimers()
-    onTestFinished(() => void vi.useRealTimers())
-    let answer = (): void => {}
-    const hanging = new ScriptedCaller(() => new Promise((resolve) => (answer = () => resolve({}))))
-    const rig = rigOf(hanging)
-    rig.reporter.tick(recordOf(HOT))
-    void rig.reporter.pump()
-    const ended = vi.fn()
-    const ending = rig.reporter.withdraw(askedMs).then(ended)
-    await vi.advanceTimersByTimeAsync(1999)
-    expect(ended).not.toHaveBeenCalled()
-    await vi.advanceTimersByTimeAsync(1)
-    expect(ended).toHaveBeenCalled()
-    answer()
-    await ending
-    expect(hanging.calls).toHaveLength(1)
-  })
+  it.each([undefined, 60_000])(
+    'waits for 2 s at the most, for the round that is running too (asked for: %s)',
+    async (askedMs) => {
+      vi.useFakeTimers()
+      onTestFinished(() => void vi.useRealTimers())
+      let answer = (): void => {}
+      const hanging = new ScriptedCaller(() => new Promise((resolve) => (answer = () => resolve({}))))
+      const rig = rigOf(hanging)
+      rig.reporter.tick(recordOf(HOT))
+      void rig.reporter.pump()
+      const ended = vi.fn()
+      const ending = rig.reporter.withdraw(askedMs).then(ended)
+      await vi.advanceTimersByTimeAsync(1999)
+      expect(ended).not.toHaveBeenCalled()
+      await vi.advanceTimersByTimeAsync(1)
+      expect(ended).toHaveBeenCalled()
+      answer()
+      await ending
+      expect(hanging.calls).toHaveLength(1)
+    },
+  )
 })
