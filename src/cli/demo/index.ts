@@ -41,7 +41,7 @@ export async function demo(options: DemoOptions): Promise<ExitCode> {
 
 /** Above this share of the machine in other hands there is not enough left to show anything but suppression. */
 const BUSY_SHARE = 0.4
-const BUSY_LOOKS = 3
+const BUSY_LOOKS = 6
 const BUSY_LOOK_MS = 1000
 
 /** When aborted it hands out what it has so far, at once: the play closes it. */
@@ -61,7 +61,7 @@ async function openBed(simulated: boolean, signal: AbortSignal): Promise<Bed> {
   }
 }
 
-/** The least busy of a few looks: what somebody else starts and ends in a moment does not matter. */
+/** The least busy of a few looks: what somebody else starts and ends in a moment does not matter, nor do the demo's own processes coming up. */
 async function busyShare(signal: AbortSignal): Promise<number> {
   let least = 1
   for (let look = 0; look < BUSY_LOOKS && least > BUSY_SHARE / 2 && !signal.aborted; look += 1) {
