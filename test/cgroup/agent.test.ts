@@ -8,8 +8,8 @@ import { afterEach, describe, expect, it, type TestContext } from 'vitest'
 import { release } from '../../src/actuate/index.ts'
 import { planRelease } from '../../src/agent.ts'
 import { openNode, openWriting, realNow } from '../../src/compose.ts'
-import { isQuota, parentGroup, quotaMilliCpu, type TickRecord } from '../../src/model/index.ts'
-import { RealNode, type RealPod, type RunningAgent, whyNotHere } from '../support/real-node.ts'
+import { parentGroup } from '../../src/model/index.ts'
+import { RealNode, type RealPod, rootMilli, type RunningAgent, settled, whyNotHere } from '../support/real-node.ts'
 
 const FLINK: RealPod = { uid: 'flink', qos: 'BestEffort', asks: { 'be-cpu': 5, 'be-memory': 1 } }
 const SPARK: RealPod = { uid: 'spark', qos: 'BestEffort', asks: { 'ot-cpu': 10, 'ot-memory': 1 } }
@@ -32,17 +32,6 @@ async function start(
   node = opened
   for (const pod of [FLINK, SPARK, WEB]) opened.startPod(pod)
   return { node: opened, before: opened.photograph(), running: opened.startAgent() }
-}
-
-const settled = (record: TickRecord): boolean =>
-  record.decision.complete &&
-  record.decision.suppression !== undefined &&
-  record.plan.length === 0 &&
-  record.snapshot.pace === 'calm'
-
-function rootMilli(running: RunningAgent, node: RealNode): number {
-  const quota = running.node.kernel.readKnob(node.offlineRoot, 'quota')
-  return isQuota(quota) ? quotaMilliCpu(quota) : Number.NaN
 }
 
 function differences(before: ReadonlyMap<string, string>, now: ReadonlyMap<string, string>): string[] {

@@ -14,7 +14,7 @@ import { type Config, loadConfig } from '../../src/config/index.ts'
 import { GroupSandbox, KubeletGroups, openKernel, removeStaleSandboxes, type OpenedKernel } from '../../src/kernel/index.ts'
 import { detectMounts } from '../../src/kernel/mounts.ts'
 import type { Dialect, GroupLayout, GroupPath, KubeletQos, OfflineResource, TickRecord } from '../../src/model/index.ts'
-import { childGroup, messageOf, podGroup, qosRoot, type PodSource } from '../../src/model/index.ts'
+import { childGroup, isQuota, messageOf, podGroup, qosRoot, quotaMilliCpu, type PodSource } from '../../src/model/index.ts'
 
 const CGROUP_PATH = '/sys/fs/cgroup'
 const PREFIX = 'kube-agent-test'
@@ -271,4 +271,17 @@ export class RealNode {
     for (const { journal } of this.#agents) journal.end()
     rmSync(this.#directory, { recursive: true, force: true })
   }
+}
+
+/** Whether the agent has decided everything, and has nothing left to write, on a calm node. */
+export const settled = (record: TickRecord): boolean =>
+  record.decision.complete &&
+  record.decision.suppression !== undefined &&
+  record.plan.length === 0 &&
+  record.snapshot.pace === 'calm'
+
+/** What the quota of the offline root lets offline work use; NaN where it has none. */
+export function rootMilli(running: RunningAgent, node: RealNode): number {
+  const quota = running.node.kernel.readKnob(node.offlineRoot, 'quota')
+  return isQuota(quota) ? quotaMilliCpu(quota) : Number.NaN
 }

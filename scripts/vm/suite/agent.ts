@@ -6,8 +6,7 @@ import { release } from '../../../src/actuate/index.ts'
 import { planRelease } from '../../../src/agent.ts'
 import { openNode, openWriting, realNow } from '../../../src/compose.ts'
 import { CpuSet } from '../../../src/cpu/index.ts'
-import { isQuota, quotaMilliCpu, type TickRecord } from '../../../src/model/index.ts'
-import type { RealNode, RealPod, RunningAgent } from '../../../test/support/real-node.ts'
+import { type RealNode, type RealPod, rootMilli, settled } from '../../../test/support/real-node.ts'
 import { openAgent, suite, test, unrestored, until } from './bed.ts'
 
 const FLINK: RealPod = { uid: 'flink', qos: 'BestEffort', asks: { 'be-cpu': 5, 'be-memory': 1 } }
@@ -16,17 +15,6 @@ const WEB: RealPod = { uid: 'web', qos: 'Burstable', requestsMilli: 100 }
 const PODS = [FLINK, SPARK, WEB]
 /** Ticks are waited for so long: starting eight processes takes seconds under emulation. */
 const SECONDS_MAX = 60
-
-const settled = (record: TickRecord): boolean =>
-  record.decision.complete &&
-  record.decision.suppression !== undefined &&
-  record.plan.length === 0 &&
-  record.snapshot.pace === 'calm'
-
-function rootMilli(running: RunningAgent, node: RealNode): number {
-  const quota = running.node.kernel.readKnob(node.offlineRoot, 'quota')
-  return isQuota(quota) ? quotaMilliCpu(quota) : Number.NaN
-}
 
 const effectiveCpus = (node: RealNode, pod: RealPod): string =>
   node.read(`${node.groupOf(pod)}/main`, 'cpuset', 'cpuset.cpus.effective')
