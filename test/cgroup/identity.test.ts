@@ -12,6 +12,8 @@ import { quota } from '../support/settings.ts'
 import { RealGroups, RealNode, type RealPod, type RunningAgent, whyNotHere } from '../support/real-node.ts'
 
 const WINDOW_MS = 1500
+/** How often shares are looked at until they are as expected. */
+const LOOKS = 5
 
 /** Only identity and burst: neither quotas nor sets of the agent may have a part in who gets what. */
 const ALONE = {
@@ -72,6 +74,21 @@ function favour(groups: RealGroups, kernel: OpenedKernel['kernel']): void {
   expect(kernel.writeKnob(groups.root, { kind: 'weight', value })).toEqual({ is: 'applied' })
 }
 
+/**
+ * The shares once they satisfy `holds`, or else those of the last look. Kernel: calc_group_shares() divides a group's weight over the CPUs by
+ * averages of its load there; while these still tell of the CPU that a process began on, the group counts for less on the one it is on now.
+ */
+async function settledShares(
+  kernel: OpenedKernel['kernel'],
+  groups: readonly GroupPath[],
+  holds: (...parts: number[]) => boolean,
+): Promise<number[]> {
+  for (let look = 1; ; look += 1) {
+    const parts = await shares(kernel, groups)
+    if (look === LOOKS || holds(...parts)) return parts
+  }
+}
+
 const round = (parts: readonly number[]): string => parts.map((part) => part.toFixed(3)).join(' / ')
 
 function say(context: TestContext, text: string): void {
@@ -95,12 +112,10 @@ describe('who gets the CPU', () => {
       hog(node.groups, node.startPod(pod))
       return node.groupOf(pod)
     })
-    const parts = await shares(node.groups.openKernel().kernel, pods)
+    const isFair = (...parts: number[]) => parts.every((part) => part > 0.35 && part < 0.65)
+    const parts = await settledShares(node.groups.openKernel().kernel, pods, isFair)
     say(context, `BE / OT ${round(parts)}`)
-    for (const part of parts) {
-      expect(part).toBeGreaterThan(0.35)
-      expect(part).toBeLessThan(0.65)
-    }
+    expect(parts).toSatisfy((found: number[]) => isFair(...found))
   })
 
   it('LS nearly all beside BE, and OT next to nothing beside both, and every file as it was after the release', async (context) => {
@@ -108,9 +123,10 @@ describe('who gets the CPU', () => {
     for (const pod of [WEB, FLINK, TRAIN]) hog(node.groups, node.startPod(pod))
     const before = node.photograph()
     const { agent, node: opened } = await settle(node)
-    const [web = 0, flink = 0, train = 1] = await shares(
+    const [web = 0, flink = 0, train = 1] = await settledShares(
       opened.kernel,
       [WEB, FLINK, TRAIN].map((pod) => node.groupOf(pod)),
+      (online = 0, _be = 0, ot = 1) => online > 0.9 && ot < 0.02,
     )
     say(context, `LS / BE / OT ${round([web, flink, train])}`)
     expect(web).toBeGreaterThan(0.9)
@@ -123,15 +139,15 @@ describe('who gets the CPU', () => {
     const node = await bed(context)
     for (const pod of [FLINK, SPARK, TRAIN]) hog(node.groups, node.startPod(pod))
     const { node: opened, records } = await settle(node)
-    const parts = await shares(
+    const isRight = (flink = 0, spark = 0, train = 1) =>
+      flink > 0.65 * (flink + spark) && flink < 0.85 * (flink + spark) && train < 0.05
+    const parts = await settledShares(
       opened.kernel,
       [FLINK, SPARK, TRAIN].map((pod) => node.groupOf(pod)),
+      isRight,
     )
-    const [flink = 0, spark = 0, train = 1] = parts
     say(context, `BE 600m / BE 200m / OT ${round(parts)}`)
-    expect(flink / (flink + spark)).toBeGreaterThan(0.65)
-    expect(flink / (flink + spark)).toBeLessThan(0.85)
-    expect(train).toBeLessThan(0.05)
+    expect(parts).toSatisfy((found: number[]) => isRight(...found))
     expect(records.at(-1)?.decision.identity?.backends).toMatchObject({ BE: 'weight' })
   })
 
@@ -139,9 +155,10 @@ describe('who gets the CPU', () => {
     const node = await bed(context, { 'identity.backend': 'weight' })
     for (const pod of [FLINK, TRAIN]) hog(node.groups, node.startPod(pod))
     const { node: opened } = await settle(node)
-    const parts = await shares(
+    const parts = await settledShares(
       opened.kernel,
       [FLINK, TRAIN].map((pod) => node.groupOf(pod)),
+      (_be = 0, ot = 1) => ot < 0.1,
     )
     say(context, `BE / OT ${round(parts)}`)
     expect(parts[1]).toBeLessThan(0.1)
@@ -155,9 +172,10 @@ describe('idle on the root of all offline pods', () => {
     const before = node.photograph()
     const { agent, node: opened } = await settle(node)
     if (!opened.kernel.capabilities.knobs.idle.usable) return context.skip('this kernel has no cpu.idle')
-    const parts = await shares(
+    const parts = await settledShares(
       opened.kernel,
       [WEB, FLINK].map((pod) => node.groupOf(pod)),
+      (online = 0) => online > 0.9,
     )
     say(context, `LS / BE ${round(parts)}`)
     expect(parts[0]).toBeGreaterThan(0.9)

@@ -1,6 +1,6 @@
 /**
  * The last lines of a test run: how many tests ran, and each one that was skipped with its reason. A test that skips must say why
- * (`context.skip('why')`), and one that does not is reported as having given none.
+ * (`context.skip('why')`), and one that does not is reported as having given none. A test that passed only when it was tried again is named.
  */
 import type { Reporter, TestCase, TestModule } from 'vitest/node'
 
@@ -14,6 +14,8 @@ export class SummaryReporter implements Reporter {
       for (const test of module.children.allTests()) {
         const state = stateOf(test)
         counts[state] += 1
+        const tries = (test.diagnostic()?.retryCount ?? 0) + 1
+        if (tries > 1 && state === 'passed') process.stdout.write(`passed on try ${tries}: ${test.fullName}\n`)
         if (state === 'skipped') skipped.set(reasonOf(test), (skipped.get(reasonOf(test)) ?? 0) + 1)
       }
     }
