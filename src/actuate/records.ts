@@ -5,7 +5,7 @@
 import { crc32 } from 'node:zlib'
 import { CpuSet } from '../cpu/index.ts'
 import type { GroupPath, KnobKind, KnobValue } from '../model/index.ts'
-import { KNOB_KINDS, micros } from '../model/index.ts'
+import { IoLimits, KNOB_KINDS, micros } from '../model/index.ts'
 
 export const FORMAT_VERSION = 1
 
@@ -66,9 +66,15 @@ function checksum(text: string): string {
   return crc32(text).toString(16).padStart(8, '0')
 }
 
-type Encoded = number | null | { readonly cpus: string } | { readonly quotaUs: number | null; readonly periodUs: number }
+type Encoded =
+  | number
+  | null
+  | { readonly cpus: string }
+  | { readonly io: string }
+  | { readonly quotaUs: number | null; readonly periodUs: number }
 
 function encodeValue(value: KnobValue): Encoded {
+  if (value instanceof IoLimits) return { io: value.toString() }
   return value instanceof CpuSet ? { cpus: value.toString() } : value
 }
 
@@ -76,6 +82,7 @@ function decodeValue(raw: unknown): KnobValue | undefined {
   if (typeof raw === 'number' || raw === null) return raw
   if (typeof raw !== 'object') return undefined
   if ('cpus' in raw && typeof raw.cpus === 'string') return CpuSet.parse(raw.cpus)
+  if ('io' in raw && typeof raw.io === 'string') return IoLimits.parse(raw.io)
   if (!('quotaUs' in raw) || !('periodUs' in raw) || typeof raw.periodUs !== 'number') return undefined
   if (raw.quotaUs === null) return { quotaUs: null, periodUs: micros(raw.periodUs) }
   return typeof raw.quotaUs === 'number' ? { quotaUs: micros(raw.quotaUs), periodUs: micros(raw.periodUs) } : undefined

@@ -140,6 +140,25 @@ export const cpuList = (byDefault: string, says: string) =>
     byDefault,
   )
 
+const DEVICE = /^(?:[a-zA-Z0-9][-\w.!]{0,63}|\d{1,4}:\d{1,7})$/
+const MAX_DEVICES = 64
+
+/** Block devices, by their names below /dev or by their numbers. */
+export const deviceList = (says: string) => {
+  const what = 'a list of block devices such as [nvme0n1, "259:3"]'
+  const isList = (value: unknown): value is unknown[] => Array.isArray(value) && value.length <= MAX_DEVICES
+  return v.optional(
+    v.pipe(
+      v.custom<readonly string[]>(
+        (value) => isList(value) && value.every((name) => typeof name === 'string' && DEVICE.test(name)),
+        expected(`${what}, at most ${MAX_DEVICES}`),
+      ),
+      v.description(`${says} (list, such as [nvme0n1, "259:3"]; empty for none)`),
+    ),
+    () => [] as readonly string[],
+  )
+}
+
 /** A Kubernetes quantity above zero, in the unit that `parse` gives. */
 export const quantity = <Amount extends number>(byDefault: string, parse: (text: string) => Amount, says: string) => {
   const what = `a Kubernetes quantity above zero such as ${byDefault}`

@@ -5,14 +5,12 @@
  */
 import * as v from 'valibot'
 import { parseCpuQuantity, parseMemoryQuantity } from '../model/index.ts'
+import { block } from './block.ts'
 import * as leaf from './leaves.ts'
+import { SUPPRESSION } from './suppression.ts'
 
 const HOUR_MS = 3_600_000
 const MINUTE_MS = 60_000
-
-/** A block may be left out; its settings then have their defaults. */
-const block = <Entries extends v.ObjectEntries>(entries: Entries) =>
-  v.optional(v.strictObject(entries), {} as v.InferInput<v.StrictObjectSchema<Entries, undefined>>)
 
 const node = block({
   name: leaf.text('', leaf.NODE_NAME, 'Name of this node in Kubernetes; empty for the host name'),
@@ -197,6 +195,8 @@ const nodeSignals = block({
   enabled: leaf.flag(true, 'Work out how the node fares: hot or not, headroom, score'),
   enterMs: leaf.ms(10_000, 0, HOUR_MS, 'How long a watermark must be exceeded before the node counts as hot for the cluster'),
   exitMs: leaf.ms(60_000, 0, HOUR_MS, 'How long use must be below the low watermark before it no longer does'),
+  memoryWatermarkPermyriad: leaf.share(9000, 100, 'Memory in use above which the node counts as hot; of the memory of the node'),
+  memoryLowWatermarkPermyriad: leaf.share(8500, 1, 'Memory in use below which it no longer does'),
 })
 
 const kubelet = block({
@@ -229,6 +229,7 @@ export const ConfigSchema = v.strictObject({
   burst,
   limits: block({ enabled: leaf.flag(true, 'Limit offline pods to the CPU and memory they asked for') }),
   suppressCpu,
+  ...SUPPRESSION,
   capacity,
   nodeSignals,
   cluster,

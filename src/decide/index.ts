@@ -56,6 +56,7 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
       placement,
       ...(suppressed.state === undefined ? {} : { suppression: suppressed.state }),
       ...(signalled.signals === undefined ? {} : { signals: signalled.signals }),
+      evictions: [],
       identity,
       findings: [...findingsOf(pods, config), ...placementFindings(pods, placed, config)],
       abstentions,

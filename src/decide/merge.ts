@@ -2,7 +2,7 @@
  * Many claims on one knob become one desired value. The table of rules is total over the kinds of knobs: a new kind without a merge
  * rule does not compile.
  */
-import type { Claim, KnobKind, KnobValues, Resolved, RuleName } from '../model/index.ts'
+import type { Claim, IoLimits, KnobKind, KnobValues, Resolved, RuleName } from '../model/index.ts'
 import { assertInvariant, KnobTable, quotaMilliCpu, RULES } from '../model/index.ts'
 import { CpuSet } from '../cpu/index.ts'
 
@@ -27,6 +27,10 @@ const MERGE: { readonly [Kind in KnobKind]: Prefer<Kind> } = {
   memoryHigh: least,
   memoryMin: most,
   memoryLow: most,
+  memorySoft: least,
+  ioWeight: byRule,
+  // Of limits that are tighter on one device and looser on another, the first rule's stand.
+  ioMax: (a, b) => tighterLimits(a, b) - tighterLimits(b, a),
   weight: byRule,
   idle: byRule,
   bvt: byRule,
@@ -35,6 +39,11 @@ const MERGE: { readonly [Kind in KnobKind]: Prefer<Kind> } = {
   offline: byRule,
   btShares: byRule,
   freeze: (a, b) => difference(b, a),
+}
+
+/** 1 when `b` is nowhere tighter than `a`, and somewhere looser. */
+function tighterLimits(a: IoLimits, b: IoLimits): number {
+  return !a.equals(b) && a.tightest(b).equals(a) ? -1 : 0
 }
 
 function preference(a: Claim, b: Claim): number {

@@ -82,6 +82,8 @@ export function suppressCpu(
     otAllowanceMilli: ot.level.milli,
     beDemandMilli: demandMilli,
     hot: isHot(inputs, allowance.level.milli, config),
+    steadiness: { turns: 0, dwellMs: config.suppressCpu.dwellMs, swings: false },
+    ladder: { inForce: [] },
   }
   return {
     claims: [rootClaim(snapshot, state, use.untaggedMilli, config), ...otClaims(pods, state, ot.bound)],

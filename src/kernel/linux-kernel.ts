@@ -129,6 +129,22 @@ export class LinuxKernel implements KernelPort {
     return this.#node.pressureUs(resource)
   }
 
+  readGroupPressureUs(_group: GroupPath, _resource: PressureResource): number | undefined {
+    return undefined
+  }
+
+  readRunnable(): number | undefined {
+    return undefined
+  }
+
+  findDevice(_name: string): string | undefined {
+    return undefined
+  }
+
+  findOwnGroups(): readonly GroupPath[] {
+    return []
+  }
+
   readCpuUsageUs(group: GroupPath): number | undefined {
     const length = this.#read(group, READING_SLOT.cpuUsage)
     if (length < 0) return undefined
@@ -232,6 +248,10 @@ export class LinuxKernel implements KernelPort {
     const length = this.#read(group, READING_SLOT.cpuPeriod)
     const periodUs = (length < 0 ? undefined : numberAt(this.#files.buffer, 0, length)) ?? value.periodUs
     return String(Math.max(MIN_QUOTA_US, Math.floor((value.quotaUs * periodUs) / value.periodUs)))
+  }
+
+  async writeKnobSlowly(group: GroupPath, setting: KnobSetting): Promise<Outcome> {
+    return this.writeKnob(group, setting)
   }
 
   listChildren(group: GroupPath): readonly string[] {

@@ -37,6 +37,7 @@ export function probeCapabilities(
     knobs: knobs as Record<KnobKind, Capability>,
     nestedQuota: mounts.dialect === 'v1',
     nestedCpuset: mounts.dialect === 'v1',
+    nestedIo: mounts.dialect === 'v2',
     kernelRelease: release(),
   }
 }

@@ -3,18 +3,45 @@
  * (record/render.ts), so that the hot path formats no text and every reason can be shown, counted and compared.
  */
 import type { CpuSet } from '../cpu/index.ts'
+import type { EvictionWish } from './evict.ts'
 import type { GroupPath } from './groups.ts'
 import type { IdentityBackend, IdentityState } from './identity.ts'
 import type { KnobSetting, ReadonlyKnobTable } from './knob.ts'
+import type { CpuPressureState, CpuRung, IoState, LadderState, MemoryRung, MemoryState, SteadinessState } from './ladder.ts'
 import type { ExclusiveClass, OfflineClass, OfflineResource, QosClass } from './qos.ts'
 import type { PodReading } from './pod.ts'
 import type { NodeSignals, PodFinding } from './signals.ts'
 
-export const RULES = ['placement', 'identity', 'limits', 'suppressCpu', 'capacity', 'nodeSignals', 'burst'] as const
+export const RULES = [
+  'placement',
+  'identity',
+  'limits',
+  'suppressCpu',
+  'suppressMemory',
+  'suppressIo',
+  'evict',
+  'capacity',
+  'nodeSignals',
+  'burst',
+  'own',
+] as const
 export type RuleName = (typeof RULES)[number]
 
 /** What bound the allowance on this tick. */
-export type AllowanceBound = 'watermark' | 'growth' | 'dwell' | 'deadBand' | 'floor' | 'cpuset' | 'stale'
+export const ALLOWANCE_BOUNDS = [
+  'watermark',
+  'growth',
+  'dwell',
+  'deadBand',
+  'floor',
+  'cpuset',
+  'stale',
+  /** Cut because online work waits for CPU. */
+  'pressure',
+  /** Growth is stopped until it waits less. */
+  'pressureHold',
+] as const
+export type AllowanceBound = (typeof ALLOWANCE_BOUNDS)[number]
 
 export interface SuppressionInputs {
   readonly capacityMilli: number
@@ -84,6 +111,35 @@ export type Because =
       readonly inputs: SuppressionInputs
       readonly untaggedMilli: number
     }
+  /** Offline pods are kept to the CPUs that no online pod uses, or to as few as their allowance needs. */
+  | {
+      readonly code: 'suppress.narrow'
+      readonly dedicated: string
+      readonly nodePermyriad: number
+      readonly enterPermyriad: number
+    }
+  | { readonly code: 'suppress.freeze'; readonly nodePermyriad: number; readonly enterPermyriad: number }
+  | {
+      readonly code: 'memory.high'
+      readonly rung: MemoryRung
+      readonly qosClass: OfflineClass
+      readonly availablePermyriad: number
+      readonly enterPermyriad: number
+      readonly workingSetBytes: number
+    }
+  /** `of` is what the share is of: the pod's memory request, or the sum over the pods below a root. */
+  | { readonly code: 'memory.protect'; readonly sharePermyriad: number; readonly ofBytes: number }
+  | { readonly code: 'io.weight'; readonly qosClass: OfflineClass; readonly pressed: boolean }
+  | {
+      readonly code: 'io.limits'
+      /** Of the configured limits that are in force now. */
+      readonly sharePermyriad: number
+      /** Groups that the limits are split between. */
+      readonly groups: number
+      readonly reservedDevices: readonly string[]
+    }
+  /** The agent's own group goes before others, so that it reacts in time on a full node. */
+  | { readonly code: 'own.weight' }
   | {
       readonly code: 'suppress.ot'
       readonly bound: AllowanceBound
@@ -143,7 +199,8 @@ export interface OfferBecause {
   readonly allocatedUnits: number
   /** The larger term of the formula, by name. */
   readonly terms: Readonly<Record<string, number>>
-  readonly bound: 'formula' | 'besteffort-cpus' | 'allocated' | 'hysteresis' | 'warm-up' | 'stale'
+  /** `hold`: a rung of suppression has stopped sales, so what is allocated is all that is offered. */
+  readonly bound: 'formula' | 'besteffort-cpus' | 'allocated' | 'hysteresis' | 'warm-up' | 'stale' | 'hold'
 }
 
 /** A rule that did not act, and why. */
@@ -171,6 +228,10 @@ export interface SuppressionState {
   readonly beDemandMilli: number
   /** Node use is above the low watermark, or offline work is near its allowance. */
   readonly hot: boolean
+  /** Undefined while the guard is off or nothing can be read. */
+  readonly pressure?: CpuPressureState
+  readonly steadiness: SteadinessState
+  readonly ladder: LadderState<CpuRung>
 }
 
 /** The CPUs of one pod that no other online pod runs on. */
@@ -206,6 +267,12 @@ export interface Decision {
   readonly placement: PlacementState
   /** Undefined while the rule is off or has never had a reading. */
   readonly suppression?: SuppressionState
+  /** Undefined while the rule is off or has never had a reading. */
+  readonly memory?: MemoryState
+  /** Undefined while the rule is off. */
+  readonly io?: IoState
+  /** Pods that should go, the first first. */
+  readonly evictions: readonly EvictionWish[]
   /** Undefined while the rule is off or has never had a reading. */
   readonly signals?: NodeSignals
   /** What tells the classes apart. */

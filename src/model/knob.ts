@@ -5,6 +5,7 @@
  */
 import { CpuSet } from '../cpu/index.ts'
 import type { GroupPath } from './groups.ts'
+import { IoLimits } from './io-limits.ts'
 import { formatBytes, type Micros } from './units.ts'
 
 /** CFS bandwidth: at most `quotaUs` of CPU time in each `periodUs`; null is no limit. */
@@ -40,6 +41,12 @@ export interface KnobValues {
   memoryHigh: number | null
   memoryLow: number | null
   memoryMin: number | null
+  /** v1: what the group is shrunk to first when memory gets short; null is no such limit. */
+  memorySoft: number | null
+  /** io.weight (1…10000) under v2, blkio.bfq.weight (1…1000) under v1; 100 by default. */
+  ioWeight: number
+  /** Limits per block device. A claim speaks for the devices that it lists, and leaves the others as they are. */
+  ioMax: IoLimits
   /** 1 is frozen. */
   freeze: number
 }
@@ -58,6 +65,9 @@ export const KNOB_KINDS = [
   'memoryLow',
   'memoryHigh',
   'memoryMax',
+  'memorySoft',
+  'ioWeight',
+  'ioMax',
   'cpuset',
   'freeze',
 ] as const satisfies readonly (keyof KnobValues)[]
@@ -98,6 +108,7 @@ export function sameValue(a: KnobValue | undefined, b: KnobValue | undefined): b
   if (a === b) return true
   if (a === undefined || b === undefined || a === null || b === null) return false
   if (a instanceof CpuSet) return b instanceof CpuSet && a.equals(b)
+  if (a instanceof IoLimits) return b instanceof IoLimits && a.equals(b)
   return isQuota(a) && isQuota(b) && sameQuota(a, b)
 }
 
@@ -126,7 +137,10 @@ export function formatKnobValue(setting: KnobSetting): string {
     case 'memoryLow':
     case 'memoryHigh':
     case 'memoryMax':
+    case 'memorySoft':
       return setting.value === null ? 'max' : formatBytes(setting.value)
+    case 'ioMax':
+      return setting.value.devices.size === 0 ? 'max' : setting.value.toString().replaceAll('\n', '; ')
     case 'burst':
       return `${setting.value} us`
     case 'coreCookie':
@@ -136,6 +150,7 @@ export function formatKnobValue(setting: KnobSetting): string {
     case 'offline':
     case 'btShares':
     case 'weight':
+    case 'ioWeight':
     case 'idle':
     case 'freeze':
       return String(setting.value)

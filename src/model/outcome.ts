@@ -10,6 +10,8 @@ export type Outcome =
   | { readonly is: 'refused'; readonly errno: string }
   /** This process may not write there: news, and it will not get better by itself. */
   | { readonly is: 'forbidden'; readonly errno: string }
+  /** A write that may take seconds runs beside the loop; what became of it is told when it has ended. */
+  | { readonly is: 'begun' }
   /** Try again on the next tick. */
   | { readonly is: 'busy'; readonly errno: string }
   /** The write was taken but the file reads otherwise. */

@@ -30,6 +30,14 @@ export interface PodSpec {
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
   readonly priorityClassName?: string
+  /** spec.priority; absent counts as 0. */
+  readonly priority?: number
+  /** metadata.creationTimestamp, Unix time in milliseconds. */
+  readonly createdWallMs?: number
+  /** Kind of the owner that would make the pod anew, such as Job or DaemonSet. */
+  readonly controllerKind?: string
+  /** The kubelet runs it from a file: nobody else can end it. */
+  readonly isStatic?: true
   readonly kubeletQos: KubeletQos
   /** Sum over the containers; an absent request counts as 0. */
   readonly requests: { readonly cpuMilli: MilliCpu; readonly memoryBytes: Bytes }

@@ -20,6 +20,9 @@ export interface GroupMemory {
   inactiveFileBytes: number
 }
 
+/** Where a write may reclaim memory, and so take seconds; see KernelPort.writeKnobSlowly. */
+export const SLOW_KINDS: readonly KnobKind[] = ['memoryHigh', 'memoryMax']
+
 export type PressureResource = 'cpu' | 'memory' | 'io'
 
 export interface KernelPort {
@@ -34,6 +37,14 @@ export interface KernelPort {
   readNodeMemory(): MemoryUse | undefined
   /** The `some` total in µs since boot, or undefined without PSI. */
   readNodePressureUs(resource: PressureResource): number | undefined
+  /** The `some` total of a group in µs since it was made; undefined where groups count no stalls. */
+  readGroupPressureUs(group: GroupPath, resource: PressureResource): number | undefined
+  /** Tasks ready to run on the node, running ones included; undefined when it can't be read. */
+  readRunnable(): number | undefined
+  /** Device number (`259:0`) of a block device by its name below /dev, or of `259:0` itself; undefined when there is none. */
+  findDevice(name: string): string | undefined
+  /** The groups that this process runs in, outermost first, below the kubelet's root or not; empty where that can't be told. */
+  findOwnGroups(): readonly GroupPath[]
   /** CPU time used by the group since it was made, in µs; undefined when it is not there. */
   readCpuUsageUs(group: GroupPath): number | undefined
   /** Fills `into` from the group's files; false when the group is not there. */
@@ -43,6 +54,8 @@ export interface KernelPort {
   readKnob(group: GroupPath, kind: KnobKind): KnobValue | undefined
   /** Writes the knob. Never throws for an answer of the kernel. */
   writeKnob(group: GroupPath, setting: KnobSetting): Outcome
+  /** The same for SLOW_KINDS beside the loop: at most one such write runs at a time. Never rejects for an answer of the kernel. */
+  writeKnobSlowly(group: GroupPath, setting: KnobSetting): Promise<Outcome>
   /** Names of the child groups, unsorted; empty when the group is not there. */
   listChildren(group: GroupPath): readonly string[]
   exists(group: GroupPath): boolean

@@ -3,6 +3,7 @@
  * again are the very objects of the tick before, with their age in their readings.
  */
 import type { CpuTopology } from '../cpu/index.ts'
+import type { EvictionsView } from './evict.ts'
 import type { CgroupDriver, GroupLayout, GroupPath } from './groups.ts'
 import type { KnobKind, KnobValue, ReadonlyKnobTable } from './knob.ts'
 import type { PodReading } from './pod.ts'
@@ -22,6 +23,8 @@ export interface Capabilities {
   readonly nestedQuota: boolean
   /** Kernel: v1 refuses CPUs the parent lacks; v2 takes them and uses the intersection. */
   readonly nestedCpuset: boolean
+  /** Kernel: v2 counts what a group reads and writes against the limits of the groups above it; v1 throttles each group for itself. */
+  readonly nestedIo: boolean
   readonly kernelRelease: string
 }
 
@@ -47,6 +50,14 @@ export interface NodeReadings {
   readonly cpuPressure?: Reading<PressureUse>
   readonly memoryPressure?: Reading<PressureUse>
   readonly ioPressure?: Reading<PressureUse>
+  /** Tasks that are ready to run, running ones included. Read where the kernel counts no stalls. */
+  readonly runQueue?: Reading<{ readonly runnable: number }>
+}
+
+/** How online work waits: the worst of the kubelet's Burstable root and the groups of Guaranteed pods. Empty where groups count no stalls. */
+export interface OnlineReadings {
+  readonly cpuPressure?: Reading<PressureUse>
+  readonly ioPressure?: Reading<PressureUse>
 }
 
 export interface PodsView {
@@ -71,6 +82,7 @@ export interface NodeSnapshot {
   readonly capabilities: Capabilities
   readonly node: NodeReadings
   /** CPU use of the root that holds all offline pods. */
+  readonly online: OnlineReadings
   readonly bestEffort: { readonly group: GroupPath; readonly cpu?: Reading<CpuUse> }
   readonly pods: PodsView
   /** Pod groups that no listed pod owns. */
@@ -78,4 +90,9 @@ export interface NodeSnapshot {
   readonly actual: ReadonlyKnobTable<Reading<KnobValue>>
   /** Units handed out by Allocate that no listed pod accounts for yet. */
   readonly inFlightUnits: Readonly<Partial<Record<OfflineResource, number>>>
+  /** Device numbers by the names that the configuration gives them: `nvme0n1` to `259:0`. Devices that are not here are missing. */
+  readonly devices: ReadonlyMap<string, string>
+  readonly evictions: EvictionsView
+  /** The groups that the agent itself runs in, outermost first: empty where that can't be told. */
+  readonly ownGroups: readonly GroupPath[]
 }

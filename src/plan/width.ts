@@ -1,7 +1,7 @@
 /** Which of two values of a knob gives its group more. Widening is done from the root down, narrowing from the leaves up. */
 import { CpuSet } from '../cpu/index.ts'
 import type { KnobSetting, KnobValue } from '../model/index.ts'
-import { isQuota, micros, MIN_QUOTA_US, quotaMilliCpu } from '../model/index.ts'
+import { IoLimits, isQuota, micros, MIN_QUOTA_US, quotaMilliCpu } from '../model/index.ts'
 
 /** Positive when `to` gives more than `from`, negative when it gives less, NaN when neither contains the other. */
 export function compareWidth(to: KnobSetting, from: KnobValue): number {
@@ -15,6 +15,8 @@ export function compareWidth(to: KnobSetting, from: KnobValue): number {
     case 'offline':
     case 'freeze':
       return amount(from) - to.value
+    case 'ioMax':
+      return from instanceof IoLimits ? widthOfLimits(to.value, from) : -1
     case 'weight':
     case 'bvt':
     case 'qosLevel':
@@ -24,6 +26,8 @@ export function compareWidth(to: KnobSetting, from: KnobValue): number {
     case 'memoryLow':
     case 'memoryHigh':
     case 'memoryMax':
+    case 'memorySoft':
+    case 'ioWeight':
       return clamp(amount(to.value) - amount(from))
   }
 }
@@ -54,6 +58,11 @@ function compareSets(to: CpuSet, from: KnobValue): number {
   if (to.isEmpty || from.isSubsetOf(to)) return from.isEmpty ? -1 : 1
   if (from.isEmpty || to.isSubsetOf(from)) return -1
   return Number.NaN
+}
+
+function widthOfLimits(to: IoLimits, from: IoLimits): number {
+  if (to.equals(from)) return 0
+  return to.tightest(from).equals(to) ? -1 : 1
 }
 
 function widthOfQuota(value: KnobValue): number {

@@ -56,6 +56,8 @@ function boundNote({ bound, allocatedUnits }: OfferBecause): string {
       return '; kept as it was, since the growth is too small to advertise'
     case 'warm-up':
       return '; the history is still short, so requests stand in for peaks and young BE pods give nothing'
+    case 'hold':
+      return '; but sales are stopped while memory is short or before an eviction: what is allocated is all that is offered'
     case 'stale':
       return '; kept as it was, since the readings are old'
   }

@@ -67,6 +67,29 @@ export function renderBecause(because: Because): string {
       )
     case 'suppress.root':
       return `${formula(because.inputs)}${boundNote(because.bound, because.inputs)}${untaggedNote(because.untaggedMilli)}`
+    case 'suppress.narrow':
+      return (
+        `the node uses ${formatPermyriad(because.nodePermyriad)} (from ${formatPermyriad(because.enterPermyriad)}, or while online work waits): ` +
+        `offline pods keep to few CPUs${because.dedicated === '' ? '' : `, ${because.dedicated} first, which are theirs alone`}`
+      )
+    case 'suppress.freeze':
+      return `the node uses ${formatPermyriad(because.nodePermyriad)} (from ${formatPermyriad(because.enterPermyriad)}, or while online work waits): OT pods stand still`
+    case 'memory.high':
+      return (
+        `${formatPermyriad(because.availablePermyriad)} of the memory is available (rung ${because.rung} from ` +
+        `${formatPermyriad(because.enterPermyriad)}): memory of ${because.qosClass} pods is reclaimed, this one's working set is ${formatBytes(because.workingSetBytes)}`
+      )
+    case 'memory.protect':
+      return `${formatPermyriad(because.sharePermyriad)} of the ${formatBytes(because.ofBytes)} that online pods request is protected from reclaim`
+    case 'io.weight':
+      return `${because.qosClass} yields to online work on block devices${because.pressed ? ', and all the more while it waits' : ''}`
+    case 'io.limits':
+      return (
+        `${formatPermyriad(because.sharePermyriad)} of the configured limits, split over ${count(because.groups, 'group')}` +
+        (because.reservedDevices.length === 0 ? '' : `; ${because.reservedDevices.join(', ')} for online work`)
+      )
+    case 'own.weight':
+      return 'the agent itself: it must get its turn in time on a full node'
     case 'suppress.ot':
       return (
         `OT pods together get ${formatMilliCpu(because.otAllowanceMilli)}, split by what they asked for: allowance ` +
@@ -108,6 +131,10 @@ function boundNote(bound: AllowanceBound, inputs: SuppressionInputs): string {
       return `; that leaves ${leaves}, more than the best-effort CPUs can give`
     case 'stale':
       return '; held or lowered, since the CPU readings are missing or old'
+    case 'pressure':
+      return '; cut, since online work waits for CPU'
+    case 'pressureHold':
+      return '; does not grow while online work still waits for CPU'
   }
 }
 
@@ -126,6 +153,10 @@ function otNote(bound: AllowanceBound): string {
       return '; the floor of OT holds'
     case 'stale':
       return '; held, since the CPU readings are missing or old'
+    case 'pressure':
+      return '; cut, since online work waits for CPU'
+    case 'pressureHold':
+      return '; does not grow while online work still waits for CPU'
   }
 }
 
@@ -256,6 +287,8 @@ export function renderOutcome(outcome: Outcome): string {
       return `the kernel refuses this value (${outcome.errno})`
     case 'forbidden':
       return `this process may not write there (${outcome.errno}): check its privileges and how the cgroup tree is mounted`
+    case 'begun':
+      return 'begun: it may reclaim memory, and runs beside the loop'
     case 'busy':
       return `the kernel is busy (${outcome.errno}): tried again on the next tick`
     case 'mismatch':

@@ -16,7 +16,7 @@ import type {
   PressureResource,
   Reading,
 } from '../model/index.ts'
-import { childGroup, KUBELET_QOS, parentGroup, qosRoot } from '../model/index.ts'
+import { childGroup, KUBELET_QOS, NO_EVICTIONS, parentGroup, qosRoot } from '../model/index.ts'
 import { KnobReadings } from './knob-readings.ts'
 import { PodReadings } from './pod-readings.ts'
 import { RateWindow } from './rates.ts'
@@ -115,6 +115,10 @@ export class Sensor {
       unlistedGroups: this.pods.unlisted,
       actual: this.knobs.table,
       inFlightUnits,
+      online: {},
+      devices: new Map(),
+      evictions: NO_EVICTIONS,
+      ownGroups: [],
     }
   }
 

@@ -19,17 +19,29 @@ import type {
   Outcome,
   PressureResource,
 } from '../model/index.ts'
-import { APPLIED, DEFAULT_PERIOD_US, KNOB_KINDS, micros, MIN_QUOTA_US, outcomeOfErrno, parentGroup } from '../model/index.ts'
+import {
+  APPLIED,
+  DEFAULT_PERIOD_US,
+  IoLimits,
+  KNOB_KINDS,
+  micros,
+  MIN_QUOTA_US,
+  outcomeOfErrno,
+  parentGroup,
+} from '../model/index.ts'
 import { childrenOf, type ModelGroup, overLimit, refusalOf, WEIGHT_RANGE } from './refusals.ts'
 
 /** Kernel: WEIGHT_IDLEPRIO, what cpu.shares reads while cpu.idle is 1. */
 const IDLE_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 3, v2: 0 }
 const DEFAULT_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 1024, v2: 100 }
-const MEMORY_KINDS: readonly KnobKind[] = ['memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax']
+const MEMORY_KINDS: readonly KnobKind[] = ['memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax', 'memorySoft']
 const PAGE_BYTES = 4096
 /** Kernel: PAGE_COUNTER_MAX pages, to the precision of a number here; what is more is no limit. */
 const MEMORY_NO_LIMIT_BYTES = 2 ** 63
-const V1_LACKS: readonly KnobKind[] = ['memoryMin', 'memoryLow', 'memoryHigh']
+const LACKS: Readonly<Record<Dialect, readonly KnobKind[]>> = {
+  v1: ['memoryMin', 'memoryLow', 'memoryHigh'],
+  v2: ['memorySoft'],
+}
 /** What mainline kernels lack, and what is used only where the configuration asks for it. */
 const EXTRA_KINDS: readonly KnobKind[] = ['bvt', 'coreCookie', 'qosLevel', 'offline', 'btShares']
 
@@ -49,6 +61,11 @@ export class ModelKernel implements KernelPort {
   memory: MemoryUse = { totalBytes: 64 * 2 ** 30, availableBytes: 48 * 2 ** 30 }
   nodeCpuUs = 0
   readonly pressureUs: Record<PressureResource, number> = { cpu: 0, memory: 0, io: 0 }
+  /** Stalls of groups, by group and resource; undefined means that groups count none. */
+  groupPressureUs: Map<GroupPath, Record<PressureResource, number>> | undefined
+  runnable: number | undefined = 0
+  readonly devices = new Map<string, string>()
+  ownGroups: readonly GroupPath[] = []
   /** Every write, for tests that look at the order. */
   readonly writes: { readonly group: GroupPath; readonly setting: KnobSetting; readonly outcome: Outcome }[] = []
   /** What a limit below a group's working set would have killed. */
@@ -62,7 +79,7 @@ export class ModelKernel implements KernelPort {
     const { dialect, missing = [], vendor = [] } = options
     this.#topology = options.topology
     this.#possible = options.topology.online
-    const lacks = [...(dialect === 'v1' ? V1_LACKS : []), ...EXTRA_KINDS.filter((kind) => !vendor.includes(kind)), ...missing]
+    const lacks = [...LACKS[dialect], ...EXTRA_KINDS.filter((kind) => !vendor.includes(kind)), ...missing]
     const knobs = Object.fromEntries(
       KNOB_KINDS.map((kind): [KnobKind, Capability] => [
         kind,
@@ -75,6 +92,7 @@ export class ModelKernel implements KernelPort {
       knobs: knobs as Record<KnobKind, Capability>,
       nestedQuota: dialect === 'v1',
       nestedCpuset: dialect === 'v1',
+      nestedIo: dialect === 'v2',
       kernelRelease: 'simulated',
     }
     this.makeGroup('/')
@@ -103,6 +121,9 @@ export class ModelKernel implements KernelPort {
         memoryHigh: null,
         memoryLow: 0,
         memoryMin: 0,
+        memorySoft: null,
+        ioWeight: 100,
+        ioMax: IoLimits.NONE,
         freeze: 0,
       },
       populated: false,
@@ -157,6 +178,22 @@ export class ModelKernel implements KernelPort {
     return this.pressureUs[resource]
   }
 
+  readGroupPressureUs(group: GroupPath, resource: PressureResource): number | undefined {
+    return this.groups.has(group) ? this.groupPressureUs?.get(group)?.[resource] : undefined
+  }
+
+  readRunnable(): number | undefined {
+    return this.runnable
+  }
+
+  findDevice(name: string): string | undefined {
+    return this.devices.get(name)
+  }
+
+  findOwnGroups(): readonly GroupPath[] {
+    return this.ownGroups
+  }
+
   readCpuUsageUs(group: GroupPath): number | undefined {
     return this.groups.get(group)?.cpuUsageUs
   }
@@ -190,6 +227,10 @@ export class ModelKernel implements KernelPort {
     if (errno === undefined && found !== undefined) this.#store(found, setting)
     this.writes.push({ group, setting: { kind: setting.kind, value: setting.value } as KnobSetting, outcome })
     return outcome
+  }
+
+  async writeKnobSlowly(group: GroupPath, setting: KnobSetting): Promise<Outcome> {
+    return this.writeKnob(group, setting)
   }
 
   listChildren(group: GroupPath): readonly string[] {

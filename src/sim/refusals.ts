@@ -10,6 +10,8 @@ import { DEFAULT_PERIOD_US, MIN_QUOTA_US, parentGroup, quotaMilliCpu } from '../
 
 export const WEIGHT_RANGE: Readonly<Record<Dialect, readonly [number, number]>> = { v1: [2, 262_144], v2: [1, 10_000] }
 
+const IO_WEIGHT_MOST: Readonly<Record<Dialect, number>> = { v1: 1000, v2: 10_000 }
+
 export interface ModelGroup {
   readonly path: GroupPath
   readonly id: number
@@ -61,6 +63,12 @@ export function refusalOf(ground: Ground, group: ModelGroup, setting: KnobSettin
     case 'memoryMax':
       // v2 takes any limit, and kills (overLimit) where v1 gives up.
       return ground.capabilities.dialect === 'v1' && overLimit(group, setting.value) ? 'EBUSY' : undefined
+    case 'memorySoft':
+      return undefined
+    case 'ioWeight':
+      return setting.value >= 1 && setting.value <= IO_WEIGHT_MOST[ground.capabilities.dialect] ? undefined : 'ERANGE'
+    case 'ioMax':
+      return undefined
     case 'memoryMin':
     case 'memoryLow':
     case 'memoryHigh':

@@ -10,10 +10,11 @@ import { decide, EMPTY_MEMORY, type Memory } from '../../src/decide/index.ts'
 import { merge } from '../../src/decide/merge.ts'
 import { MEMORY_LOW_WATERMARK_PERMYRIAD, MEMORY_WATERMARK_PERMYRIAD } from '../../src/decide/node-signals.ts'
 import type { Claim, ClassifiedPod, Decision, KnobSetting, NodeSnapshot } from '../../src/model/index.ts'
-import { isOffline, isQuota, KNOB_KINDS, OFFLINE_RESOURCES, quotaMilliCpu, quotaOf, RULES } from '../../src/model/index.ts'
+import { isOffline, isQuota, KNOB_KINDS, OFFLINE_RESOURCES, quotaMilliCpu, RULES } from '../../src/model/index.ts'
 import { compareWidth } from '../../src/plan/width.ts'
 import { configOf } from '../support/config.ts'
 import { deepFreeze, OFFLINE_ROOT, type PodLiteral, snapshotOf, type SnapshotLiteral, topologyOf } from '../support/snapshots.ts'
+import { PAIRS } from '../support/settings.ts'
 import { rawTree, rawWish, rawWishes, settingOf, treeOf } from '../support/trees.ts'
 
 const milli = fc.oneof(
@@ -518,9 +519,10 @@ describe('compareWidth', () => {
   })
 
   it('knows every kind of knob', () => {
-    expect(KNOB_KINDS.map((kind) => (kind === 'cpuset' || kind === 'quota' ? 0 : compareWidth({ kind, value: 1 }, 1)))).toEqual(
-      KNOB_KINDS.map(() => 0),
-    )
-    expect(compareWidth({ kind: 'quota', value: quotaOf(500) }, quotaOf(500))).toBe(0)
+    for (const kind of KNOB_KINDS) {
+      const [setting] = PAIRS[kind]
+      expect(setting).toMatchObject({ kind })
+      if (setting !== undefined) expect(compareWidth(setting, setting.value)).toBe(0)
+    }
   })
 })

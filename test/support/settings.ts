@@ -1,7 +1,15 @@
 /** Settings of knobs for tests: short ways to write them, pairs that differ, and random ones at the kernel's limits. */
 import * as fc from 'fast-check'
 import { CpuSet } from '../../src/cpu/index.ts'
-import { type Dialect, type KnobKind, type KnobSetting, micros, type Quota } from '../../src/model/index.ts'
+import {
+  type Dialect,
+  IoLimits,
+  type KnobKind,
+  type KnobSetting,
+  micros,
+  NO_DEVICE_LIMITS,
+  type Quota,
+} from '../../src/model/index.ts'
 
 export const MIB = 2 ** 20
 
@@ -12,7 +20,7 @@ export const quota = (quotaUs: number | null, periodUs = 100_000): Quota => ({
 
 export const cpus = (text: string): KnobSetting => ({ kind: 'cpuset', value: CpuSet.parse(text) })
 export const quotaUs = (us: number | null, periodUs?: number): KnobSetting => ({ kind: 'quota', value: quota(us, periodUs) })
-export const knob = (kind: Exclude<KnobKind, 'cpuset' | 'quota'>, value: number): KnobSetting => ({ kind, value })
+export const knob = (kind: Exclude<KnobKind, 'cpuset' | 'quota' | 'ioMax'>, value: number): KnobSetting => ({ kind, value })
 
 /** Two values of each knob that differ from each other. */
 export const PAIRS: { readonly [Kind in KnobKind]: readonly KnobSetting[] } = {
@@ -30,6 +38,12 @@ export const PAIRS: { readonly [Kind in KnobKind]: readonly KnobSetting[] } = {
   memoryHigh: [knob('memoryHigh', 64 * MIB), { kind: 'memoryHigh', value: null }],
   memoryLow: [knob('memoryLow', MIB)],
   memoryMin: [knob('memoryMin', MIB)],
+  memorySoft: [knob('memorySoft', 64 * MIB), { kind: 'memorySoft', value: null }],
+  ioWeight: [knob('ioWeight', 20), knob('ioWeight', 100)],
+  ioMax: [
+    { kind: 'ioMax', value: IoLimits.of([['8:0', { ...NO_DEVICE_LIMITS, writeBps: MIB }]]) },
+    { kind: 'ioMax', value: IoLimits.NONE },
+  ],
   freeze: [knob('freeze', 1), knob('freeze', 0)],
 }
 

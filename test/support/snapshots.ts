@@ -18,7 +18,7 @@ import type {
   PodSpec,
   Reading,
 } from '../../src/model/index.ts'
-import { bytes, childGroup, KnobTable, milliCpu, podGroup, qosRoot } from '../../src/model/index.ts'
+import { bytes, childGroup, KnobTable, milliCpu, NO_EVICTIONS, podGroup, qosRoot } from '../../src/model/index.ts'
 import { ModelKernel } from '../../src/sim/index.ts'
 import { TOPOLOGIES } from './topologies.ts'
 
@@ -172,6 +172,10 @@ export function snapshotOf(literal: SnapshotLiteral = {}): NodeSnapshot {
     unlistedGroups: literal.unlisted ?? [],
     actual,
     inFlightUnits: literal.inFlight ?? {},
+    online: {},
+    devices: new Map(),
+    evictions: NO_EVICTIONS,
+    ownGroups: [],
   }
 }
 

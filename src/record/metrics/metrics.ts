@@ -18,7 +18,16 @@ import type {
   SuppressionState,
   TickRecord,
 } from '../../model/index.ts'
-import { ageMs, FINDING_REASONS, KNOB_KINDS, MODES, OFFLINE_RESOURCES, QOS_CLASSES, RULES } from '../../model/index.ts'
+import {
+  ageMs,
+  ALLOWANCE_BOUNDS,
+  FINDING_REASONS,
+  KNOB_KINDS,
+  MODES,
+  OFFLINE_RESOURCES,
+  QOS_CLASSES,
+  RULES,
+} from '../../model/index.ts'
 import { sumClasses } from '../classes.ts'
 import { createFamilies, type Families } from './families.ts'
 
@@ -29,26 +38,17 @@ export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
 export type ReloadOutcome = 'applied' | 'rejected'
 
 // Written as total records, so that a new member of the union without a series does not compile.
-const BOUNDS: Readonly<Record<AllowanceBound, true>> = {
-  watermark: true,
-  growth: true,
-  dwell: true,
-  deadBand: true,
-  floor: true,
-  cpuset: true,
-  stale: true,
-}
 const OUTCOMES: Readonly<Record<OutcomeKind, true>> = {
   applied: true,
   unchanged: true,
   vanished: true,
   refused: true,
   forbidden: true,
+  begun: true,
   busy: true,
   mismatch: true,
   failed: true,
 }
-const BOUND_NAMES = Object.keys(BOUNDS)
 
 export class Metrics {
   readonly #families: Families = createFamilies()
@@ -176,7 +176,7 @@ export class Metrics {
     } else {
       suppress.allowance.set({ class: 'all' }, state.allowanceMilli / 1000)
       suppress.allowance.set({ class: 'ot' }, state.otAllowanceMilli / 1000)
-      if (state.bound !== this.#bound) oneHot(suppress.bound, 'bound', BOUND_NAMES, state.bound)
+      if (state.bound !== this.#bound) oneHot(suppress.bound, 'bound', ALLOWANCE_BOUNDS, state.bound)
     }
     this.#bound = state?.bound
   }

@@ -30,7 +30,7 @@ import type {
   SuppressionState,
   TickRecord,
 } from '../../../src/model/index.ts'
-import { APPLIED, bytes, KNOB_KINDS, KnobTable, micros, milliCpu, quotaOf } from '../../../src/model/index.ts'
+import { APPLIED, bytes, KNOB_KINDS, KnobTable, micros, milliCpu, NO_EVICTIONS, quotaOf } from '../../../src/model/index.ts'
 import { createLogger, type Logger, Recorder } from '../../../src/record/index.ts'
 import { TOPOLOGIES } from '../../support/topologies.ts'
 
@@ -58,6 +58,8 @@ export const SUPPRESSION: SuppressionState = {
   otAllowanceMilli: 80,
   beDemandMilli: 1200,
   hot: true,
+  steadiness: { turns: 0, dwellMs: 1000, swings: false },
+  ladder: { inForce: [] },
 }
 
 export const SIGNALS: NodeSignals = {
@@ -107,6 +109,7 @@ const CAPABILITIES: Capabilities = {
       LACKING[kind] === undefined ? { usable: true, file: `cpu.${kind}` } : { usable: false, reason: LACKING[kind] },
     ]),
   ) as Capabilities['knobs'],
+  nestedIo: false,
   nestedQuota: true,
   nestedCpuset: true,
   kernelRelease: '5.10.134',
@@ -335,6 +338,10 @@ function snapshotOf(parts: TickParts, seq: number, nowMs: number): NodeSnapshot 
       [TRAIN.reading.group, 'quota', reading(quotaOf(80), nowMs - 900)],
     ),
     inFlightUnits: {},
+    online: {},
+    devices: new Map(),
+    evictions: NO_EVICTIONS,
+    ownGroups: [],
   }
 }
 
@@ -349,6 +356,7 @@ function decisionOf(parts: TickParts): Decision {
     ),
     pods: parts.pods ?? DEFAULT_PODS,
     offers: parts.offers ?? [OFFER, MEMORY_OFFER],
+    evictions: [],
     placement: {
       reserved: CpuSet.parse('0,4'),
       pool: CpuSet.parse('1-2,5-6'),
