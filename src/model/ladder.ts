@@ -20,7 +20,7 @@ export interface LadderState<Name extends Rung> {
   /** The next rung whose threshold is exceeded, and what it waits for; undefined when none is. */
   readonly waiting?: {
     readonly rung: Name
-    readonly for: 'dwell' | 'coolDown' | 'below' | 'impossible'
+    readonly for: 'dwell' | 'coolDown' | 'impossible'
     readonly detail?: string
   }
 }
