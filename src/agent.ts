@@ -2,12 +2,13 @@
  * The agent: one loop body, sense → decide → plan → actuate → record, and the rules for when it runs. It holds no timer and reads no
  * clock: the loop (loop.ts) or a simulated one calls it with the time. One tick at a time, synchronous, so it can't be re-entered.
  */
+import { Alarm } from './alarm.ts'
 import { decide, EMPTY_MEMORY, type Memory } from './decide/index.ts'
-import type { Actuator, ReleaseReport, RestoreJournal } from './actuate/index.ts'
-import { release } from './actuate/index.ts'
+import { type Actuator, release, type ReleaseReport, type RestoreJournal } from './actuate/index.ts'
 import type { Config } from './config/index.ts'
 import type {
   Decision,
+  Evictor,
   GroupPath,
   Instant,
   Journaled,
@@ -20,7 +21,7 @@ import type {
   StepResult,
   TickRecord,
 } from './model/index.ts'
-import { holdsUnits, KnobTable, messageOf, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
+import { holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
 import { diff, isOurs } from './plan/index.ts'
 import type { Sensor } from './sense/index.ts'
 
@@ -53,6 +54,8 @@ export interface AgentOptions {
   readonly mode: Mode
   readonly writing?: Writing
   readonly publisher?: Publisher
+  /** @default pods can't be evicted from here */
+  readonly evictor?: Evictor
   readonly sink: TickSink
   /** Monotonic milliseconds, to tell how long a tick took. */
   readonly stopwatch: () => number
@@ -66,6 +69,7 @@ const NOTHING_DESIRED = new KnobTable<never>()
 
 export class Agent {
   readonly #options: AgentOptions
+  readonly #alarm = new Alarm()
   #config: Config
   #memory: Memory = EMPTY_MEMORY
   #lastTickMs = -Infinity
@@ -73,6 +77,8 @@ export class Agent {
   #lastPruneMs = -Infinity
   #hotUntilMs = -Infinity
   #allowanceMilli = Infinity
+  /** What became of slow writes, until a tick has told of it. */
+  #ended: readonly StepResult[] = []
   #failures = 0
   #released = false
   #wanted = true
@@ -87,8 +93,13 @@ export class Agent {
   /** Puts another configuration in force from the next tick on. */
   reconfigure(config: Config): void {
     this.#config = config
+    const { sensor } = this.#options
     // Costs a few reads for each online pod, so nobody pays who did not ask for the rule.
-    this.#options.sensor.pods.readsBandwidth = config.burst.enabled
+    sensor.pods.readsBandwidth = config.burst.enabled
+    const { enabled, devices, onlineDevices, offlineDevices } = config.suppressIo
+    sensor.deviceNames = enabled ? [...new Set([...devices, ...onlineDevices, ...offlineDevices])] : []
+    sensor.pressureMs = config.pressure.cutMs
+    this.#alarm.configure(config)
   }
 
   /** Whether the node is in the hot pace at `nowMs`. */
@@ -102,25 +113,36 @@ export class Agent {
   }
 
   /**
-   * The guard beat: reads two counters, and ticks when one is due, was asked for, or the node leaves its calm. `lateMs` is how long
+   * The guard beat: reads a few counters, and ticks when one is due, was asked for, or the node leaves its calm. `lateMs` is how long
    * after its due time the beat came.
    */
   beat(at: Instant, lateMs: number): void {
-    const leavesCalm = this.#guard(at.nowMs)
+    const leavesCalm = this.#guard(at)
     this.#options.sink.guardBeat(lateMs, lateMs > this.#config.loop.guardMs)
     const pauseMs = this.isHot(at.nowMs) ? this.#config.loop.hotMs : this.#config.loop.calmMs
-    if (!leavesCalm && !this.#wanted && at.nowMs < this.#lastTickMs + pauseMs) return
+    if (!leavesCalm && !this.#wanted && !this.#isDue(this.#lastTickMs + pauseMs, at.nowMs)) return
     this.#wanted = false
     this.tick(at, lateMs)
   }
 
-  #guard(nowMs: number): boolean {
-    const { nodeMilli, offlineMilli } = this.#options.sensor.guard(nowMs)
-    const capacityMilli = this.#options.sensor.topology.online.size * 1000
-    const lowMilli = (capacityMilli * this.#config.suppressCpu.lowWatermarkPermyriad) / 10_000
-    if (!this.#config.suppressCpu.enabled) return false
-    const leavesCalm = (nodeMilli ?? 0) >= lowMilli || (offlineMilli ?? 0) >= this.#allowanceMilli * 0.9
-    return leavesCalm && !this.isHot(nowMs)
+  /** A beat is late by a fraction of a millisecond now and then: what is due before the middle of the next pause is due now, not a beat later. */
+  #isDue(dueMs: number, nowMs: number): boolean {
+    return nowMs >= dueMs - this.#config.loop.guardMs / 2
+  }
+
+  /**
+   * Whether the node leaves its calm on this beat. The hot pace then lasts for a calm pause at least, whatever the tick makes of it: an
+   * alarm that goes on must not force a tick on every beat.
+   */
+  #guard(at: Instant): boolean {
+    const { sensor, sink } = this.#options
+    const rings = this.#alarm.rings(sensor, at.nowMs, {
+      allowanceMilli: this.#allowanceMilli,
+      failed: (thrown) => sink.tickFailed(thrown, at),
+    })
+    if (!rings || this.isHot(at.nowMs)) return false
+    this.#hotUntilMs = at.nowMs + this.#config.loop.calmMs
+    return true
   }
 
   /** The loop body. Never throws: a failing tick leaves the last values in force and is counted. */
@@ -128,6 +150,7 @@ export class Agent {
     this.#lastTickMs = at.nowMs
     try {
       const record = this.#body(at, lateMs)
+      this.#ended = []
       this.#failures = 0
       this.#released = false
       this.#options.sink.tick(record)
@@ -141,15 +164,19 @@ export class Agent {
   }
 
   #body(at: Instant, lateMs: number): TickRecord {
-    const { sensor, mode, writing, stopwatch } = this.#options
+    const { sensor, mode, writing, evictor, stopwatch } = this.#options
     const started = stopwatch()
     // A new pod is limited at once, not on the next calm tick: its start is when it is most likely to burst.
-    const calm = at.nowMs - this.#lastCalmMs >= this.#config.loop.calmMs || sensor.podsChanged
+    const calm = this.#isDue(this.#lastCalmMs + this.#config.loop.calmMs, at.nowMs) || sensor.podsChanged
     if (calm) this.#lastCalmMs = at.nowMs
     const journaled = writing?.journal.entries ?? NOTHING_JOURNALED
+    this.#takeEnded(at.nowMs)
     // What an agent before this one has written is in force: the first decision has to know it.
     if (this.#memory === EMPTY_MEMORY) sensor.knobs.refresh(NOTHING_DESIRED, journaled, at.nowMs, true)
-    const snapshot = sensor.sense(at, calm ? 'calm' : 'hot', this.#inFlightUnits())
+    const snapshot = sensor.sense(at, calm ? 'calm' : 'hot', {
+      inFlightUnits: this.#inFlightUnits(),
+      evictions: evictor?.view() ?? NO_EVICTIONS,
+    })
     const { decision, memory } = decide(snapshot, this.#memory, this.#config)
     sensor.knobs.refresh(decision.desired, journaled, at.nowMs, calm)
     const plan = diff({
@@ -163,12 +190,28 @@ export class Agent {
       unlisted: snapshot.unlistedGroups,
     })
     const results = mode === 'enforce' && writing !== undefined ? this.#actuate(writing, plan, at.nowMs) : []
+    if (mode === 'enforce') evictor?.evict(decision.evictions, at.nowMs)
     if (calm) this.#settle(snapshot, decision)
     if (mode === 'enforce') this.#publish(decision.offers)
     this.#memory = memory
     this.#allowanceMilli = decision.suppression?.allowanceMilli ?? Infinity
-    if (decision.suppression?.hot === true) this.#hotUntilMs = at.nowMs + this.#config.suppressCpu.dwellMs
+    this.#staysHot(decision, at.nowMs)
     return { mode, snapshot, decision, plan, results, journaled, tookMs: stopwatch() - started, lateMs }
+  }
+
+  /** While a rung is in force the next one, or the way back, waits for times that are shorter than a calm pause. */
+  #staysHot({ suppression, memory }: Decision, nowMs: number): void {
+    const squeezes = memory !== undefined && memory.ladder.inForce.length > 0
+    if (suppression?.hot !== true && !squeezes) return
+    this.#hotUntilMs = Math.max(this.#hotUntilMs, nowMs + this.#config.suppressCpu.dwellMs)
+  }
+
+  /** Before anything is planned: what was written beside the loop is in the files now. */
+  #takeEnded(nowMs: number): void {
+    const ended = this.#options.writing?.actuator.finished(nowMs) ?? []
+    if (ended.length === 0) return
+    this.#ended = [...this.#ended, ...ended]
+    this.#options.sensor.knobs.observe(ended, nowMs)
   }
 
   #actuate(writing: Writing, plan: Plan, nowMs: number): StepResult[] {
@@ -176,8 +219,8 @@ export class Agent {
     const results = writing.actuator.apply(plan, { limited: true })
     sensor.knobs.observe(results, nowMs)
     // A pod's set could not be narrowed: it has a container that was not there when they were listed.
-    for (const { step, outcome } of results) if (outcome.is === 'busy') sensor.pods.relist(step.group)
-    return results
+    for (const { step, outcome } of results) if (outcome.is === 'busy' && step.kind === 'cpuset') sensor.pods.relist(step.group)
+    return this.#ended.length === 0 ? results : [...this.#ended, ...results]
   }
 
   #inFlightUnits(): Partial<Record<OfflineResource, number>> {

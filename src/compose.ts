@@ -9,7 +9,7 @@ import { Actuator, RestoreJournal } from './actuate/index.ts'
 import { Agent, type Publisher, type TickSink, type Writing } from './agent.ts'
 import type { Config } from './config/index.ts'
 import { openKernel, requireWritable, type OpenedKernel } from './kernel/index.ts'
-import type { Instant, Mode, PodSource } from './model/index.ts'
+import type { Evictor, Instant, Mode, PodSource } from './model/index.ts'
 import { PodDirectory, Sensor } from './sense/index.ts'
 
 /** Both clocks of this machine. */
@@ -61,10 +61,11 @@ export interface AgentParts {
   readonly pods?: PodSource
   readonly writing?: Writing
   readonly publisher?: Publisher
+  readonly evictor?: Evictor
 }
 
 /** An agent on an opened node. The caller closes the `pods` that come back. */
-export function composeAgent({ config, mode, node, sink, writing, publisher, ...rest }: AgentParts): ComposedAgent {
+export function composeAgent({ config, mode, node, sink, writing, publisher, evictor, ...rest }: AgentParts): ComposedAgent {
   const pods = rest.pods ?? openPodDirectory(config)
   try {
     const agent = new Agent({
@@ -74,6 +75,7 @@ export function composeAgent({ config, mode, node, sink, writing, publisher, ...
       mode,
       ...(writing === undefined ? {} : { writing }),
       ...(publisher === undefined ? {} : { publisher }),
+      ...(evictor === undefined ? {} : { evictor }),
       sink,
       stopwatch: () => performance.now(),
     })

@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from './stop.ts'
 import { Server, ServerCredentials, type ClientReadableStream, type ServerWritableStream } from '@grpc/grpc-js'
 import { DevicePlugins } from '../../src/kubelet/index.ts'
 import { v1beta1 } from '../../src/kubelet/gen/deviceplugin.js'
@@ -14,7 +14,7 @@ import { PluginServer } from '../../src/kubelet/plugin-server.ts'
 import { ResourceDevices } from '../../src/kubelet/resource-devices.ts'
 import { callStream, callUnary, DEVICE_PLUGIN, dial, serveRegistration, UNLIMITED } from '../../src/kubelet/wire.ts'
 import { noUnits } from '../../src/model/index.ts'
-import type { Result } from './main.ts'
+import type { Result } from './result.ts'
 import { percentile, takeTurns } from './turns.ts'
 
 const WARM_PUSHES = 200
@@ -39,7 +39,7 @@ export async function pushBench(name: string, count: number): Promise<Result> {
     random: Math.random,
   })
   await plugins.start()
-  while (plugins.states()[0]?.registered !== true) await sleep(5)
+  while (plugins.states()[0]?.registered !== true) await pause(5)
   const client = dial(join(directory, plugins.states()[0]?.socket ?? ''), UNLIMITED)
   let bytes: Buffer = Buffer.alloc(0)
   const responseDeserialize = (received: Buffer): v1beta1.ListAndWatchResponse => readList((bytes = received))
@@ -193,7 +193,7 @@ class RawStream {
     })
     const client = dial(socket, UNLIMITED)
     const received = callStream(client, Raw, {})
-    while (opened.stream === undefined) await sleep(5)
+    while (opened.stream === undefined) await pause(5)
     return new RawStream(server, { received, sending: opened.stream }, () => client.close())
   }
 

@@ -10,62 +10,73 @@
  *             policy for the pods with CPUs of their own; goal: at most 5 ms
  *   replan-one-ms  the same after one pod came or went; floor: that choice for one pod; goal: at most 1 ms
  *   start-to-registered-ms  from the start of the bundle to the fourth registration, 250 pods; floor: node -e 0; goal: at most 500 ms
+ * and what it does for online work (see latency.ts, reaction.ts, cost.ts). A name before the colon runs all that stand after it:
+ *   latency:  latency-p99-ratio   p99 of a web server beside hogs with the agent; floor: beside a burner of the idle class; goal: 1.15 times
+ *             latency-hogs-share  CPU time of these hogs, of what the server and the system leave; goal: at least 80 %
+ *   reaction: reaction-p99-ms     from a spike of online load to the quota in force; floor: a loop that polls once a second; goal: 60 ms
+ *   cost:     cpu-calm, cpu-hot   CPU of the agent with 250 pods, of one core; floor: bare node; goals: 1 % and 3 %
  */
 import { allocateBench, pushBench } from './kubelet.ts'
+import { costBench } from './cost.ts'
+import { latencyBench } from './latency.ts'
+import { reactionBench } from './reaction.ts'
+import { render, type Result, toJson } from './result.ts'
 import { rssBench } from './rss.ts'
 import { sweepBench, tickBench } from './reads.ts'
 import { replanBench } from './replan.ts'
 import { startBench } from './start.ts'
+import { stopping } from './stop.ts'
 
-export interface Result {
-  readonly name: string
-  readonly value: number
-  readonly unit: 'ms' | 'MiB'
-  readonly floor: number
-  readonly ratio: number
-  readonly goal: number
-  readonly ok: boolean
-  /** p99 of the handler alone, of which the goal is. */
-  readonly handlerMs?: number
+interface Bench {
+  /** The benches that one run of it gives; without, the one of its own name. */
+  readonly names?: readonly string[]
+  readonly run: (name: string) => Promise<Result | readonly Result[]>
 }
 
-const BENCHES: Readonly<Record<string, (name: string) => Promise<Result>>> = {
-  'sweep-250': (name) => sweepBench(name, 250),
-  'sweep-1000': (name) => sweepBench(name, 1000),
-  'tick-250': (name) => tickBench(name, 250),
-  'rss-250': (name) => rssBench(name, 250),
-  'push-1000': (name) => pushBench(name, 1_000),
-  'push-10000': (name) => pushBench(name, 10_000),
-  'allocate-p99-ms': (name) => allocateBench(name),
-  'replan-scratch-ms': (name) => replanBench(name, { scratch: true, goal: 5 }),
-  'replan-one-ms': (name) => replanBench(name, { scratch: false, goal: 1 }),
-  'start-to-registered-ms': (name) => startBench(name, 250),
+const BENCHES: Readonly<Record<string, Bench>> = {
+  'sweep-250': { run: (name) => sweepBench(name, 250) },
+  'sweep-1000': { run: (name) => sweepBench(name, 1000) },
+  'tick-250': { run: (name) => tickBench(name, 250) },
+  'rss-250': { run: (name) => rssBench(name, 250) },
+  'push-1000': { run: (name) => pushBench(name, 1_000) },
+  'push-10000': { run: (name) => pushBench(name, 10_000) },
+  'allocate-p99-ms': { run: (name) => allocateBench(name) },
+  'replan-scratch-ms': { run: (name) => replanBench(name, { scratch: true, goal: 5 }) },
+  'replan-one-ms': { run: (name) => replanBench(name, { scratch: false, goal: 1 }) },
+  'start-to-registered-ms': { run: (name) => startBench(name, 250) },
+  latency: { names: ['latency-p99-ratio', 'latency-hogs-share'], run: () => latencyBench() },
+  reaction: { names: ['reaction-p99-ms'], run: () => reactionBench() },
+  cost: { names: ['cpu-calm', 'cpu-hot'], run: () => costBench(250) },
 }
 
 const words = process.argv.slice(2)
 const json = words.includes('--json')
-const names = words.filter((word) => word !== '--json')
-const unknown = names.find((name) => BENCHES[name] === undefined)
+const asked = words.filter((word) => word !== '--json')
+const known = Object.entries(BENCHES).flatMap(([key, { names = [] }]) => [key, ...names])
+const unknown = asked.find((name) => !known.includes(name))
 if (unknown !== undefined) {
-  console.error(`unknown bench ${unknown}; there are ${Object.keys(BENCHES).join(', ')}`)
+  console.error(`unknown bench ${unknown}; there are ${known.join(', ')}`)
   process.exit(2)
 }
 if (process.getuid?.() !== 0) {
   console.error('the benchmarks make cgroups of their own and so need root')
   process.exit(4)
 }
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
 let failed = false
-for (const [name, bench] of Object.entries(BENCHES)) {
-  if (names.length > 0 && !names.includes(name)) continue
-  const result = await bench(name)
-  failed ||= !result.ok
-  if (json) console.log(JSON.stringify(result))
-  else console.log(render(result))
+for (const [key, { names = [key], run }] of Object.entries(BENCHES)) {
+  const wanted = asked.length === 0 || asked.includes(key) ? names : names.filter((name) => asked.includes(name))
+  if (wanted.length === 0 || stopping.signal.aborted) continue
+  try {
+    for (const result of [await run(key)].flat()) {
+      if (!wanted.includes(result.name)) continue
+      failed ||= !result.ok
+      console.log(json ? toJson(result) : render(result))
+    }
+  } catch (thrown) {
+    if (stopping.signal.aborted) break
+    failed = true
+    console.error(`${wanted.join(', ')}: ${thrown instanceof Error ? thrown.message : String(thrown)}`)
+  }
 }
-process.exit(failed ? 1 : 0)
-
-function render({ name, value, unit, floor, ratio, goal, ok, handlerMs }: Result): string {
-  const aim = /^(sweep|push)/.test(name) ? `ratio ≤ ${goal}` : `≤ ${goal} ${unit}`
-  const handler = handlerMs === undefined ? '' : `  handler ${handlerMs.toFixed(3)} ms`
-  return `${name.padEnd(22)} ${value.toFixed(2).padStart(8)} ${unit.padEnd(3)}  floor ${floor.toFixed(2).padStart(8)}  ratio ${ratio.toFixed(2).padStart(5)}  goal ${aim.padEnd(12)} ${ok ? 'ok' : 'MISSED'}${handler}`
-}
+process.exit(stopping.signal.aborted ? 130 : failed ? 1 : 0)

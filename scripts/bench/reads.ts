@@ -5,7 +5,7 @@ import { composeAgent, openNode, openWriting, realNow } from '../../src/compose.
 import { loadConfig } from '../../src/config/index.ts'
 import { createLogger, Recorder } from '../../src/record/index.ts'
 import { Floor } from './floor.ts'
-import type { Result } from './main.ts'
+import type { Result } from './result.ts'
 import { BenchNode } from './node.ts'
 import { takeTurns } from './turns.ts'
 

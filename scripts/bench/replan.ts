@@ -11,7 +11,7 @@ import type { NodeSnapshot } from '../../src/model/index.ts'
 import { configOf } from '../../test/support/config.ts'
 import { type PodLiteral, snapshotOf } from '../../test/support/snapshots.ts'
 import { rawTopology } from '../../test/support/topologies.ts'
-import type { Result } from './main.ts'
+import type { Result } from './result.ts'
 import { median } from './turns.ts'
 
 const PODS = 250

@@ -3,11 +3,11 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from './stop.ts'
 import { deviceId } from '../../src/kubelet/device-ids.ts'
 import { OFFLINE_RESOURCES } from '../../src/model/index.ts'
 import { KubeletStandIn } from '../../src/sim/index.ts'
-import type { Result } from './main.ts'
+import type { Result } from './result.ts'
 import { BenchNode } from './node.ts'
 
 const RUN_MS = 60_000
@@ -48,7 +48,7 @@ export async function rssBench(name: string, count: number): Promise<Result> {
   try {
     const untilMs = performance.now() + RUN_MS
     while (performance.now() < untilMs && agent.exitCode === null) {
-      await sleep(SCRAPE_MS)
+      await pause(SCRAPE_MS)
       await fetch(`http://127.0.0.1:${PORT}/metrics`, { signal: AbortSignal.timeout(SCRAPE_MS) }).then((answer) => answer.text())
     }
     const listed = OFFLINE_RESOURCES.map((resource) => kubelet.devices(`kube-agent.io/${resource}`).size)

@@ -2,10 +2,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from './stop.ts'
 import { OFFLINE_RESOURCES } from '../../src/model/index.ts'
 import { KubeletStandIn } from '../../src/sim/index.ts'
-import type { Result } from './main.ts'
+import type { Result } from './result.ts'
 import { BenchNode } from './node.ts'
 import { median } from './turns.ts'
 
@@ -44,7 +44,7 @@ async function registeredMs(kubelet: KubeletStandIn, config: string): Promise<nu
   try {
     while (kubelet.registrations < wanted) {
       if (agent.exitCode !== null || performance.now() - started > GIVE_UP_MS) throw new Error('the agent did not register')
-      await sleep(1)
+      await pause(1)
     }
     return performance.now() - started
   } finally {

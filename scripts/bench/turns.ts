@@ -1,5 +1,5 @@
 /** How the benchmarks take their numbers: agent and floor in turns, so that a disturbance of the machine meets both. */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from './stop.ts'
 
 const ROUNDS = 21
 const HALF_PACE_MS = 500
@@ -21,9 +21,9 @@ export async function takeTurns(ours: Measured, floor: Measured): Promise<{ ours
   const b: number[] = []
   for (let round = 0; round < ROUNDS; round += 1) {
     a.push(await ours())
-    await sleep(HALF_PACE_MS)
+    await pause(HALF_PACE_MS)
     b.push(await floor())
-    await sleep(HALF_PACE_MS)
+    await pause(HALF_PACE_MS)
   }
   // The first round fills caches and compiles code.
   return { ours: median(a.slice(1)), floors: median(b.slice(1)) }

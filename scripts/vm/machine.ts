@@ -1,9 +1,9 @@
 /**
- * The virtual machine: 8 CPUs in two sockets with two threads a core and two NUMA nodes, in software emulation, since the machines this
+ * The virtual machine: 8 CPUs in two sockets with two threads a core, two NUMA nodes and a disk, in software emulation, since the machines this
  * runs on offer no other. It ends by itself when its program has ended; past a bound it is killed, by its pid.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Guest, HOST_TAG, makeInitramfs } from './guest.ts'
@@ -33,9 +33,19 @@ export interface Ran {
   readonly console: string
 }
 
+/** A disk, empty and sparse, for limits of IO to be tried on: /dev/vda in the guest. */
+const DISK_BYTES = 256 * 2 ** 20
+
 /** Boots the machine with its files in `folder`, hands on what the program says, and waits for the end of both. */
 export async function runMachine(parts: Parts, guest: Guest, folder: string): Promise<Ran> {
-  const files = { output: join(folder, 'output'), code: join(folder, 'code'), console: join(folder, 'console') }
+  const files = {
+    output: join(folder, 'output'),
+    code: join(folder, 'code'),
+    console: join(folder, 'console'),
+    disk: join(folder, 'disk'),
+  }
+  writeFileSync(files.disk, '')
+  truncateSync(files.disk, DISK_BYTES)
   const archive = makeInitramfs(parts, guest, folder)
   const child = spawn(parts.qemu, qemuArguments(parts, archive, files), {
     env: { ...process.env, ...parts.qemuEnv },
@@ -85,7 +95,11 @@ async function watch(child: ChildProcess, output: string, secondsMax: number): P
 
 const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
 
-function qemuArguments(parts: Parts, archive: string, files: Readonly<Record<'output' | 'code' | 'console', string>>): string[] {
+function qemuArguments(
+  parts: Parts,
+  archive: string,
+  files: Readonly<Record<'output' | 'code' | 'console' | 'disk', string>>,
+): string[] {
   // Files and not stdio: with a closed standard input qemu's stdio ends at once.
   const file = (id: string, path: string): string => `file,id=${id},path=${path.replaceAll(',', ',,')}`
   const options: readonly (readonly [string, string])[] = [
@@ -100,6 +114,8 @@ function qemuArguments(parts: Parts, archive: string, files: Readonly<Record<'ou
     ['-device', 'virtserialport,chardev=output,nr=1'],
     ['-chardev', file('code', files.code)],
     ['-device', 'virtserialport,chardev=code,nr=2'],
+    ['-drive', `file=${files.disk.replaceAll(',', ',,')},format=raw,if=none,id=disk`],
+    ['-device', 'virtio-blk-pci,drive=disk'],
     ['-fsdev', 'local,id=files,path=/,security_model=none,readonly=on,multidevs=remap'],
     ['-device', `virtio-9p-pci,fsdev=files,mount_tag=${HOST_TAG}`],
   ]

@@ -1,45 +1,87 @@
 /**
  * Executes a plan: originals to disk first, then one write after the other, each read back. The only caller of KernelPort.writeKnob.
  * A step that fails does not stop the others, but what depends on it is skipped by the kernel's own refusal and tried on the next tick.
+ * A write that may take seconds goes to the slow lane: the tick only begins it, and a later one tells what became of it.
  */
 import { CpuSet } from '../cpu/index.ts'
-import type { GroupPath, KernelPort, KnobKind, KnobValue, Plan, Step, StepResult } from '../model/index.ts'
+import type { GroupMemory, GroupPath, KernelPort, KnobKind, KnobValue, Outcome, Plan, Step, StepResult } from '../model/index.ts'
 import {
   assertInvariant,
   CLOBBERS,
   errnoOf,
   formatKnobValue,
   identicalValue,
+  isHeld,
   isSuccess,
   type KnobSetting,
   originalOf,
-  sameValue,
+  SLOW_KINDS,
 } from '../model/index.ts'
 import { copiedSet, copiesBelow, setsBelow } from './copied-sets.ts'
 import type { RestoreJournal } from './restore-journal.ts'
+import { SlowLane } from './slow-lane.ts'
 
 /** A cpuset write takes some 70 µs; past so many the rest waits for the next tick, so that a new pod set can't delay suppression. */
 const MAX_CPUSET_STEPS = 64
+/**
+ * Kernel: memory_high_write(), memory_max_write() and mem_cgroup_resize_max() reclaim only while the group uses more than its new limit. What
+ * is below this share of the limit does not get there between the look and the write.
+ */
+const SURELY_BELOW = 0.9
 
 export class Actuator {
   readonly #kernel: KernelPort
   readonly #journal: RestoreJournal
+  readonly #lane: SlowLane
+  readonly #memory: GroupMemory = { usageBytes: 0, inactiveFileBytes: 0 }
 
   constructor(kernel: KernelPort, journal: RestoreJournal) {
     this.#kernel = kernel
     this.#journal = journal
+    this.#lane = new SlowLane({
+      write: (group, setting) => kernel.writeKnobSlowly(group, setting),
+      begin: (step) => this.#beginSlowly(step),
+      end: (step, outcome, overtakenBy) => this.#endSlowly(step, outcome, overtakenBy),
+    })
   }
 
-  /** Executes the plan in order; `limited` leaves slow steps past a bound for the next tick. One result per step tried. */
+  /**
+   * Executes the plan in order. `limited` is for ticks: dear steps past a bound are left for the next one, and those that may take seconds are
+   * only begun. One result per step tried; a step that is under way already is not tried again.
+   */
   apply(plan: Plan, { limited }: { readonly limited: boolean }): StepResult[] {
+    this.#lane.retain(plan)
     const steps = limited ? this.#withinBudget(plan) : plan
     if (steps.length === 0) return []
     this.#journal.dropRemade(new Set(steps.map((step) => step.group)))
     const unsaved = this.#saveOriginals(steps)
-    return steps.map((step) => {
+    const results: StepResult[] = []
+    for (const step of steps) {
       const isSafe = unsaved === undefined || this.#journal.has(step.group, step.kind)
-      return isSafe ? this.#execute(step) : { step, outcome: { is: 'failed', errno: unsaved } }
-    })
+      const outcome: Outcome | undefined = isSafe ? this.#execute(step, limited) : { is: 'failed', errno: unsaved }
+      if (outcome !== undefined) results.push({ step, outcome })
+    }
+    return results
+  }
+
+  /** What became of slow writes since the last call; to be called before the plan is made, once on every tick. */
+  finished(nowMs: number): readonly StepResult[] {
+    return this.#lane.takeEnded(nowMs)
+  }
+
+  /** Whether a slow write of this knob is running: what it reads is not the last word then. */
+  isWriting(group: GroupPath, kind: KnobKind): boolean {
+    return this.#lane.isRunning(group, kind)
+  }
+
+  /** How many slow writes are running or waiting. */
+  get underWay(): number {
+    return this.#lane.size
+  }
+
+  /** Begins no slow write any more, so that the journal may be ended. Resolves when the running one has ended, which may take seconds. */
+  stopSlowWrites(): Promise<void> {
+    return this.#lane.stop()
   }
 
   /**
@@ -91,29 +133,58 @@ export class Actuator {
     return (isCopied ? copiedSet(group, holds, this.#journal)?.value : undefined) ?? holds
   }
 
-  #execute(step: Step): StepResult {
+  #execute(step: Step, limited: boolean): Outcome | undefined {
     const { group, kind } = step
     assertInvariant(
       !(step.value instanceof CpuSet && step.value.isEmpty && step.because.code !== 'restore'),
       `an empty cpuset is about to be written to ${group}`,
     )
     // The group went before its original could be read: there is nothing to write to, and nothing that could be put back.
-    if (!this.#journal.has(group, kind)) return { step, outcome: { is: 'vanished', errno: 'ENOENT' } }
+    if (!this.#journal.has(group, kind)) return { is: 'vanished', errno: 'ENOENT' }
+    if (limited && this.#mayTakeSeconds(step)) return this.#lane.offer(step) ? { is: 'begun' } : undefined
+    this.#lane.overtake(step)
     this.#willWrite(group, kind, step.value)
     const clobbered = CLOBBERS[kind]
     if (clobbered !== undefined) this.#willWrite(group, clobbered.kind, clobbered.leaves[this.#kernel.capabilities.dialect])
-    const outcome = this.#kernel.writeKnob(group, step)
-    if (!isSuccess(outcome)) return { step, outcome }
+    return this.#confirmed(step, this.#kernel.writeKnob(group, step))
+  }
+
+  /** What came of a write, by what the knob reads after it. A knob that has its original again leaves the journal. */
+  #confirmed(step: Step, outcome: Outcome): Outcome {
+    if (!isSuccess(outcome)) return outcome
+    const { group, kind } = step
     const reads = this.#kernel.readKnob(group, kind)
-    if (!sameValue(reads, step.value)) {
-      if (reads === undefined) return { step, outcome: { is: 'vanished', errno: 'ENOENT' } }
-      return { step, outcome: { is: 'mismatch', reads: formatKnobValue({ kind, value: reads } as KnobSetting) } }
+    if (!isHeld(reads, step.value)) {
+      if (reads === undefined) return { is: 'vanished', errno: 'ENOENT' }
+      return { is: 'mismatch', reads: formatKnobValue({ kind, value: reads } as KnobSetting) }
     }
-    // On its way back a set goes over the union: only the last step is the original.
-    if (step.because.code === 'restore' && identicalValue(step.value, this.#journal.entries.get(group, kind)?.original)) {
-      this.#journal.close(group, kind)
-    }
-    return { step, outcome }
+    // On its way back a set goes over the union: only the last step is the original. What runs beside could still undo it.
+    const { original } = this.#journal.entries.get(group, kind) ?? {}
+    const isBack = step.because.code === 'restore' && identicalValue(kind === 'ioMax' ? reads : step.value, original)
+    if (isBack && !this.#lane.holds(group, kind)) this.#journal.close(group, kind)
+    return outcome
+  }
+
+  /** Widening reclaims nothing, and neither does a limit above what the group uses. */
+  #mayTakeSeconds({ group, kind, value, phase }: Step): boolean {
+    if (phase !== 'narrow' || typeof value !== 'number' || !SLOW_KINDS.includes(kind)) return false
+    if (this.#lane.isRunning(group, kind)) return true
+    return !this.#kernel.readGroupMemory(group, this.#memory) || this.#memory.usageBytes > value * SURELY_BELOW
+  }
+
+  /** A step may have waited for long: its group may have gone meanwhile, and another one may have its name. */
+  #beginSlowly({ group, kind, value }: Step): Outcome | undefined {
+    this.#journal.dropRemade([group])
+    if (!this.#journal.has(group, kind)) return { is: 'vanished', errno: 'ENOENT' }
+    this.#willWrite(group, kind, value)
+    return undefined
+  }
+
+  /** A write that was overtaken has been told of by the one that did; unless it has undone that one, which the next plan has to know. */
+  #endSlowly(step: Step, outcome: Outcome, overtakenBy: Step | undefined): StepResult | undefined {
+    if (overtakenBy === undefined) return { step, outcome: this.#confirmed(step, outcome) }
+    const holds = this.#confirmed(overtakenBy, { is: 'applied' })
+    return isSuccess(holds) || holds.is === 'vanished' ? undefined : { step: overtakenBy, outcome: holds }
   }
 
   #willWrite(group: GroupPath, kind: KnobKind, value: KnobValue): void {

@@ -11,6 +11,9 @@ import { AgentError, errnoOf, messageOf } from '../model/index.ts'
 const NAME = 'agent.lock'
 const ANSWER_MS = 2000
 const TRIES = 3
+/** Kernel: PID_MAX_LIMIT is 2^22. */
+const PID = /^\d{1,7}\n?$/
+const MAX_ANSWER = 64
 
 /** Takes the lock and returns what gives it back. Throws E_LOCKED while another agent lives, E_STATE_DIR where it can't be taken. */
 export async function takeLock(stateDirectory: string): Promise<() => void> {
@@ -83,21 +86,31 @@ async function removeStale(path: string, aside: string): Promise<void> {
     throw thrown
   }
   if ((await ownerOf(aside)) !== undefined) tryLink(aside, path)
-  rmSync(aside, { force: true })
+  // Whatever has taken the name: a directory is none of ours, but in the way all the same.
+  rmSync(aside, { force: true, recursive: true })
 }
 
+/** What a holder says is not believed further than it makes sense: 0 stands for a living one whose pid is not known. */
 function ownerOf(path: string): Promise<number | undefined> {
   return new Promise((resolve) => {
     let text = ''
     const socket = connect(path)
     const answer = (): void => {
+      clearTimeout(timer)
       socket.destroy()
       // One that accepts but does not answer in time lives all the same.
-      resolve(Number(text) || 0)
+      resolve(PID.test(text) ? Number(text) : 0)
     }
-    socket.setTimeout(ANSWER_MS, answer)
-    socket.on('data', (data) => (text += data.toString('latin1')))
+    // For the whole answer: a talkative one would never be idle.
+    const timer = setTimeout(answer, ANSWER_MS)
+    socket.on('data', (data) => {
+      text += data.toString('latin1', 0, MAX_ANSWER)
+      if (text.length >= MAX_ANSWER) answer()
+    })
     socket.once('end', answer)
-    socket.once('error', () => resolve(undefined))
+    socket.once('error', () => {
+      clearTimeout(timer)
+      resolve(undefined)
+    })
   })
 }

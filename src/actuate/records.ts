@@ -3,9 +3,9 @@
  * written in a form of their own that survives both dialects.
  */
 import { crc32 } from 'node:zlib'
-import { CpuSet } from '../cpu/index.ts'
+import { CpuListError, CpuSet } from '../cpu/index.ts'
 import type { GroupPath, KnobKind, KnobValue } from '../model/index.ts'
-import { IoLimits, KNOB_KINDS, micros } from '../model/index.ts'
+import { IoLimits, isGroupPath, KNOB_KINDS, micros } from '../model/index.ts'
 
 export const FORMAT_VERSION = 1
 
@@ -48,18 +48,38 @@ export function formatRecord(record: JournalRecord): string {
   return `${checksum(text)} ${text}\n`
 }
 
-/** The record of a line without its line feed; undefined when it is torn, damaged or of a kind that this version does not know. */
+/**
+ * The record of a line without its line feed; undefined when it is torn, damaged or of a kind that this version does not know. A checksum
+ * says that a line is as it was written, not that it makes sense: what a record can't hold is damage too, and so is a path that leads
+ * out of the tree. Never throws.
+ */
 export function parseRecord(line: string): JournalRecord | undefined {
   const text = line.slice(9)
   if (line[8] !== ' ' || line.slice(0, 8) !== checksum(text)) return undefined
-  const raw = JSON.parse(text) as Record<string, unknown>
-  if (raw['is'] === 'header') return raw as unknown as Header
-  if (!KNOB_KINDS.some((kind) => kind === raw['kind']) || typeof raw['group'] !== 'string') return undefined
-  if (raw['is'] === 'closed') return raw as unknown as ClosedRecord
-  const value = decodeValue(raw['value'])
+  const { is, version, bootId, group, groupId, kind: named, value: raw } = fieldsOf(text)
+  if (is === 'header')
+    return Number.isSafeInteger(version) && typeof bootId === 'string' ? { is, version: version as number, bootId } : undefined
+  const kind = KNOB_KINDS.find((known) => known === named)
+  if (kind === undefined || typeof group !== 'string' || !isGroupPath(group)) return undefined
+  if (is === 'closed') return { is, group, kind }
+  const value = decodeValue(kind, raw)
   if (value === undefined) return undefined
-  if (raw['is'] === 'original' && typeof raw['groupId'] === 'number') return { ...raw, value } as unknown as OriginalRecord
-  return raw['is'] === 'wrote' ? ({ ...raw, value } as unknown as WroteRecord) : undefined
+  if (is === 'original') return isCount(groupId) ? { is, group, groupId, kind, value } : undefined
+  return is === 'wrote' ? { is, group, kind, value } : undefined
+}
+
+function fieldsOf(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {}
+  } catch {
+    return {}
+  }
+}
+
+/** An inode number may be above 2^53 on some file systems, and is then as good as it can be had. */
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0
 }
 
 function checksum(text: string): string {
@@ -78,12 +98,30 @@ function encodeValue(value: KnobValue): Encoded {
   return value instanceof CpuSet ? { cpus: value.toString() } : value
 }
 
-function decodeValue(raw: unknown): KnobValue | undefined {
-  if (typeof raw === 'number' || raw === null) return raw
-  if (typeof raw !== 'object') return undefined
-  if ('cpus' in raw && typeof raw.cpus === 'string') return CpuSet.parse(raw.cpus)
-  if ('io' in raw && typeof raw.io === 'string') return IoLimits.parse(raw.io)
-  if (!('quotaUs' in raw) || !('periodUs' in raw) || typeof raw.periodUs !== 'number') return undefined
-  if (raw.quotaUs === null) return { quotaUs: null, periodUs: micros(raw.periodUs) }
-  return typeof raw.quotaUs === 'number' ? { quotaUs: micros(raw.quotaUs), periodUs: micros(raw.periodUs) } : undefined
+/** Kinds whose values may be null: no limit. */
+const LIMITS: ReadonlySet<KnobKind> = new Set(['memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax', 'memorySoft'])
+/** Kinds whose values may be below 0. */
+const SIGNED: ReadonlySet<KnobKind> = new Set(['bvt', 'qosLevel'])
+
+/** The value in a record; undefined for one that this kind of knob can't hold. */
+function decodeValue(kind: KnobKind, raw: unknown): KnobValue | undefined {
+  const fields = typeof raw === 'object' && raw !== null ? (raw as Readonly<Record<string, unknown>>) : {}
+  if (kind === 'cpuset') return typeof fields['cpus'] === 'string' ? cpusIn(fields['cpus']) : undefined
+  if (kind === 'ioMax') return typeof fields['io'] === 'string' ? IoLimits.parse(fields['io']) : undefined
+  if (kind === 'quota') {
+    const { quotaUs, periodUs } = fields
+    if (!isCount(periodUs) || periodUs === 0 || !(quotaUs === null || isCount(quotaUs))) return undefined
+    return { quotaUs: quotaUs === null ? null : micros(quotaUs), periodUs: micros(periodUs) }
+  }
+  if (raw === null) return LIMITS.has(kind) ? null : undefined
+  return isCount(raw) || (SIGNED.has(kind) && Number.isSafeInteger(raw)) ? (raw as number) : undefined
+}
+
+function cpusIn(list: string): CpuSet | undefined {
+  try {
+    return CpuSet.parse(list)
+  } catch (thrown) {
+    if (thrown instanceof CpuListError) return undefined
+    throw thrown
+  }
 }

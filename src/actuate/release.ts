@@ -32,6 +32,8 @@ export interface ReleaseDependencies {
   readonly plan: (actual: KnobTable<Reading<KnobValue>>, journaled: Journaled) => Plan
 }
 
+type Closing = Pick<ReleaseDependencies, 'kernel' | 'journal' | 'actuator'>
+
 /** Releases the node. Knobs that were restored or have vanished leave the journal; foreign and failed ones stay in it. */
 export function release({ kernel, journal, actuator, plan }: ReleaseDependencies, nowMs: number): ReleaseReport {
   const before = journal.entries.size
@@ -39,18 +41,21 @@ export function release({ kernel, journal, actuator, plan }: ReleaseDependencies
   const vanished = before - journal.entries.size
   let restored = 0
   let failed: StepResult[] = []
-  const unchanged = closeUnchanged(kernel, journal)
+  // What waits in the slow lane is wanted no more; what runs there may reach its file only after this look at it.
+  actuator.apply([], { limited: false })
+  const closing = { kernel, journal, actuator }
+  const unchanged = closeUnchanged(closing)
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const steps = plan(readAll(kernel, journal, nowMs), journal.entries)
     if (steps.length === 0) break
     const results = actuator.apply(steps, { limited: false })
     restored += results.filter(({ step, outcome }) => isSuccess(outcome) && step.because.code === 'restore').length
     failed = results.filter(({ outcome }) => !isSuccess(outcome) && outcome.is !== 'vanished')
-    restored += closeUnchanged(kernel, journal)
+    restored += closeUnchanged(closing)
   }
-  restored += closeUnchanged(kernel, journal, { below: true })
+  restored += closeUnchanged(closing, { below: true })
   journal.prune()
-  const left = leftOf(kernel, journal, failed)
+  const left = leftOf(closing, failed)
   const [oneWay, foreign] = [true, false].map((kept) => left.filter(({ kind, value }) => isOneWay(kind, value) === kept))
   return { restored, unchanged, vanished, foreign: foreign ?? [], oneWay: oneWay ?? [], failed }
 }
@@ -59,9 +64,10 @@ export function release({ kernel, journal, actuator, plan }: ReleaseDependencies
  * Takes knobs off the journal that hold their original. A set below one that is yet to be restored stays on record till then, unless
  * `below`: that it is its own is what tells it from a copy (copied-sets.ts).
  */
-function closeUnchanged(kernel: KernelPort, journal: RestoreJournal, { below = false } = {}): number {
+function closeUnchanged({ kernel, journal, actuator }: Closing, { below = false } = {}): number {
   let count = 0
   for (const [group, kind, entry] of journal.entries.entries()) {
+    if (actuator.isWriting(group, kind)) continue
     if (!identicalValue(kernel.readKnob(group, kind), entry.original)) continue
     // Kernel: while idle is set the weight reads the same for all; what it says counts once idle has its original again.
     const idle = kind === 'weight' ? journal.entries.get(group, 'idle') : undefined
@@ -85,12 +91,12 @@ function readAll(kernel: KernelPort, journal: RestoreJournal, nowMs: number): Kn
 }
 
 /** What is still on the journal and was not tried in vain. */
-function leftOf(kernel: KernelPort, journal: RestoreJournal, failed: readonly StepResult[]): ReleaseReport['foreign'] {
+function leftOf({ kernel, journal, actuator }: Closing, failed: readonly StepResult[]): ReleaseReport['foreign'] {
   const left: { group: GroupPath; kind: KnobKind; value: KnobValue }[] = []
   for (const [group, kind] of journal.entries.entries()) {
     const value = kernel.readKnob(group, kind)
     const hasFailed = failed.some(({ step }) => step.group === group && step.kind === kind)
-    if (value !== undefined && !hasFailed) left.push({ group, kind, value })
+    if (value !== undefined && !hasFailed && !actuator.isWriting(group, kind)) left.push({ group, kind, value })
   }
   return left
 }

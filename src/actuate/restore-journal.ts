@@ -7,7 +7,7 @@
 import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { GroupPath, Journaled, JournaledKnob, KnobKind, KnobValue } from '../model/index.ts'
-import { AgentError, errnoOf, KnobTable, messageOf, sameValue } from '../model/index.ts'
+import { AgentError, errnoOf, isHeld, KnobTable, messageOf, sameValue } from '../model/index.ts'
 import { FORMAT_VERSION, formatRecord, type JournalRecord, type OriginalRecord, parseRecord } from './records.ts'
 
 const FILE_NAME = 'restore.journal'
@@ -105,9 +105,9 @@ export class RestoreJournal {
   ): void {
     const entry = this.#entries.get(group, kind)
     if (entry === undefined) return
-    const [newest, ...older] = entry.ours
-    const isOlder = !sameValue(newest, holds) && older.some((ours) => sameValue(ours, holds))
-    for (const noted of isOlder && holds !== undefined ? [holds, value] : [value]) {
+    const [newest, ...others] = entry.ours
+    const older = isHeld(holds, newest) ? undefined : others.find((ours) => isHeld(holds, ours))
+    for (const noted of older === undefined ? [value] : [older, value]) {
       const known = this.#entries.get(group, kind) ?? entry
       this.#entries.set(group, kind, { ...known, ours: [noted, ...known.ours].slice(0, KEPT_VALUES) })
       this.#appendLater(formatRecord({ is: 'wrote', group, kind, value: noted }))
@@ -152,8 +152,10 @@ export class RestoreJournal {
     closeSync(outgrown)
   }
 
-  /** Lets go of the file. */
+  /** Lets go of the file. What happens after it is not recorded: a slow write may outlast the journal. */
   end(): void {
+    // A later line would be a record too many, or in a file that was given the descriptor.
+    this.#behind = true
     closeSync(this.#fd)
   }
 

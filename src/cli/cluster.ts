@@ -1,12 +1,12 @@
 /**
- * What a run has of the cluster, by its configuration: where the pods come from, and who tells the cluster how the node fares. A node
- * without a cluster has a directory of manifests and tells nobody.
+ * What a run has of the cluster, by its configuration: where the pods come from, who tells the cluster how the node fares, and who asks it
+ * to evict pods. A node without a cluster has a directory of manifests, tells nobody and evicts nothing.
  */
 import { hostname } from 'node:os'
 import type { TickSink } from '../agent.ts'
 import { openPodDirectory, realNow } from '../compose.ts'
 import type { Config } from '../config/index.ts'
-import { Cluster, ClusterReporter, inClusterServer, openKubeletPods, type KubeLogger } from '../kube/index.ts'
+import { ApiEvictor, Cluster, ClusterReporter, inClusterServer, openKubeletPods, type KubeLogger } from '../kube/index.ts'
 import { AgentError, findingText, type PodSource } from '../model/index.ts'
 import type { Recorder } from '../record/index.ts'
 import type { Teardown } from './teardown.ts'
@@ -15,12 +15,16 @@ import { VERSION } from './version.ts'
 /** How long the cluster is told nothing new before it is told that nothing is known. */
 const LEAST_SILENT_MS = 60_000
 
+const CLOCK = { monotonicMs: () => realNow().nowMs, wallMs: () => realNow().wallMs }
+
 type Environment = Readonly<Record<string, string | undefined>>
 
 export interface ClusterParts {
   readonly pods: PodSource
   /** Absent where nothing may be written, or there is nobody to tell. */
   readonly reporter?: ClusterReporter
+  /** Absent where nothing may be written, or there is no API server. One that evict.enabled keeps from its work says so. */
+  readonly evictor?: ApiEvictor
   /** For people; empty without an API server. */
   readonly server: string
   /** Ends whatever was opened; the pods as well. */
@@ -67,11 +71,14 @@ export function openCluster(config: Config, { writes, logger, environment }: Clu
   const opened = server === '' ? undefined : new Cluster({ ...options, server })
   const source = openPods(config, opened, options)
   const reporter = opened !== undefined && writes ? openReporter(config, options.nodeName, opened) : undefined
+  const evictor = opened !== undefined && writes ? openEvictor(config, opened, { pods: source, reporter }) : undefined
   return {
     pods: source,
     server,
     ...(reporter === undefined ? {} : { reporter }),
+    ...(evictor === undefined ? {} : { evictor }),
     close: () => {
+      evictor?.close()
       reporter?.close()
       source.close()
       opened?.close()
@@ -110,7 +117,27 @@ function openReporter(config: Config, node: string, { api }: Cluster): ClusterRe
     writeMs,
     annotateMs,
     textOf: findingText,
-    clock: { monotonicMs: () => realNow().nowMs, wallMs: () => realNow().wallMs },
+    clock: CLOCK,
+  })
+}
+
+function openEvictor(
+  config: Config,
+  { api }: Cluster,
+  { pods, reporter }: { readonly pods: PodSource; readonly reporter: ClusterReporter | undefined },
+): ApiEvictor {
+  const { cpuEvict, memoryEvictOt, memoryEvictBe } = config
+  return new ApiEvictor({
+    api,
+    settings: config.evict,
+    thresholds: {
+      cpuEvict: cpuEvict.enterPermyriad,
+      memoryEvictOt: memoryEvictOt.enterPermyriad,
+      memoryEvictBe: memoryEvictBe.enterPermyriad,
+    },
+    graceSecondsOf: (uid) => pods.list().pods.find((pod) => pod.uid === uid)?.graceSeconds,
+    clock: CLOCK,
+    ...(reporter === undefined ? {} : { tell: (event) => reporter.event(event) }),
   })
 }
 
@@ -127,15 +154,25 @@ export function sinkOf(recorder: Recorder, { reporter }: ClusterParts): TickSink
   }
 }
 
+/** The evictor's calls counted together with the reporter's. */
+function withCallsOf(evictor: ApiEvictor | undefined, stats: ReturnType<ClusterReporter['stats']>): typeof stats {
+  if (evictor === undefined) return stats
+  const writes = Object.entries(stats.writes).map(([name, { ok, failed }]) => {
+    const own = evictor.calls[name as keyof typeof stats.writes]
+    return [name, { ok: ok + own.ok, failed: failed + own.failed }]
+  })
+  return { ...stats, writes: Object.fromEntries(writes) as typeof stats.writes }
+}
+
 /** Starts telling the cluster, and showing how that goes. On an exit that releases the node, what was told is taken back. */
 export function tellCluster(
-  { reporter, server }: ClusterParts,
+  { reporter, evictor, server }: ClusterParts,
   recorder: Recorder,
   { config, teardown }: { readonly config: Config; readonly teardown: Teardown },
 ): void {
   if (reporter === undefined) return
   reporter.start()
-  const telling = setInterval(() => recorder.cluster({ server, ...reporter.stats() }), config.loop.calmMs)
+  const telling = setInterval(() => recorder.cluster({ server, ...withCallsOf(evictor, reporter.stats()) }), config.loop.calmMs)
   teardown.add(() => clearInterval(telling))
   if (config.onExit === 'release') teardown.add(() => reporter.withdraw())
 }

@@ -18,6 +18,7 @@ stop it first. Exits 1 if a knob could not be restored.`,
   flags: CONFIG_FLAGS,
   maxOperands: 0,
   run: async (parsed) => {
+    process.umask(0o077)
     const { config } = configOf(parsed)
     const owner = await lockOwner(config.paths.state)
     if (owner !== undefined)

@@ -18,27 +18,55 @@ const LIVE_BLOCKS = [
   'burst',
   'limits',
   'suppressCpu',
+  'pressure',
+  'steady',
+  'cpuNarrow',
+  'cpuFreeze',
+  'cpuEvict',
+  'suppressMemory',
+  'memoryHold',
+  'memoryHighOt',
+  'memoryHighBe',
+  'memoryEvictOt',
+  'memoryEvictBe',
+  'suppressIo',
+  'evict',
+  'own',
   'capacity',
   'nodeSignals',
   'failSafe',
 ] as const
-/** Settings within them that a sensor took at start, or that are safe only with one that was (rootIdle with onExit). */
-const WIRED: ReadonlySet<string> = new Set(['suppressCpu.windowMs', 'identity.rootIdle', 'capacity.maxUnits'])
+/**
+ * Settings within them that a sensor, the evictor or the process took at start, or that are safe only with one that was (rootIdle with
+ * onExit).
+ */
+const WIRED = [
+  'suppressCpu.windowMs',
+  'identity.rootIdle',
+  'capacity.maxUnits',
+  'evict.enabled',
+  'evict.gracePeriodSeconds',
+  'evict.force',
+  'evict.forceAfterMs',
+  'own.nice',
+  'own.realtimePriority',
+] as const
 
 function isLive(key: string): boolean {
-  return !WIRED.has(key) && LIVE_BLOCKS.some((block) => key.startsWith(`${block}.`))
+  return !WIRED.some((wired) => wired === key) && LIVE_BLOCKS.some((block) => key.startsWith(`${block}.`))
 }
 
 /** The configuration of the start with the live settings of a later one. */
 export function withLiveSettings(atStart: Config, later: Config): Config {
-  const live = Object.fromEntries(LIVE_BLOCKS.map((block) => [block, later[block]])) as Pick<Config, (typeof LIVE_BLOCKS)[number]>
-  return {
-    ...atStart,
-    ...live,
-    identity: { ...later.identity, rootIdle: atStart.identity.rootIdle },
-    suppressCpu: { ...later.suppressCpu, windowMs: atStart.suppressCpu.windowMs },
-    capacity: { ...later.capacity, maxUnits: atStart.capacity.maxUnits },
+  const live = Object.fromEntries(LIVE_BLOCKS.map((block) => [block, { ...later[block] }])) as Pick<
+    Config,
+    (typeof LIVE_BLOCKS)[number]
+  >
+  for (const key of WIRED) {
+    const [block, setting] = key.split('.') as [keyof typeof live, string]
+    Object.assign(live[block], { [setting]: (atStart[block] as Readonly<Record<string, unknown>>)[setting] })
   }
+  return { ...atStart, ...live }
 }
 
 export interface FollowedConfig {

@@ -9,16 +9,18 @@ import type { Agent, Writing } from '../agent.ts'
 import { composeAgent, openNode, openWriting, realNow } from '../compose.ts'
 import { loadConfig, type Config, type ConfigSources, type LoadedConfig } from '../config/index.ts'
 import { kubeletSocketProblem } from '../kubelet/index.ts'
-import { readHostFacts, requireWritable, type OpenedKernel } from '../kernel/index.ts'
+import { raiseOwnPriority, readHostFacts, requireWritable, type OpenedKernel } from '../kernel/index.ts'
 import { Loop } from '../loop.ts'
 import { AgentError, EXIT, type ExitCode } from '../model/index.ts'
-import { createLogger, Recorder, type Logger } from '../record/index.ts'
+import { briefStatus, createLogger, Recorder, type Logger } from '../record/index.ts'
 import { startHttp } from '../serve/index.ts'
 import { CONFIG_FLAGS } from './args.ts'
 import { apiServerOf, nodeNameOf, openCluster, sinkOf, tellCluster } from './cluster.ts'
 import { startPlugins } from './plugins.ts'
 import { followConfig } from './reload.ts'
 import { configSources } from './settings.ts'
+import { awaitSlowWrites, cutOffSlowWrites } from './slow-writes.ts'
+import { openSupervision } from './supervise.ts'
 import { stopSignal, Teardown, type StopSignal } from './teardown.ts'
 import type { Verb } from './verb.ts'
 import { VERSION } from './version.ts'
@@ -45,6 +47,8 @@ restart disturbs no pod; with onExit: release, or later with kube-agent release,
 }
 
 async function runAgent(sources: ConfigSources): Promise<ExitCode> {
+  // Sockets and files that the agent makes are for its own user alone; the kubelet runs as the same.
+  process.umask(0o077)
   const loaded = loadConfig(sources)
   const { config } = loaded
   const logger = createLogger(config.log.level)
@@ -56,17 +60,22 @@ async function runAgent(sources: ConfigSources): Promise<ExitCode> {
   if (enforcing) requireWritable(node.kernel.capabilities)
   if (enforcing && config.kubelet.enabled && (await waitForKubelet(config, stop)) === 'stopped') return EXIT.ok
   const teardown = new Teardown()
+  let writing: Writing | undefined
   try {
     if (enforcing) teardown.add(await takeLock(config.paths.state))
-    const writing = enforcing ? openWriting(config, node) : undefined
+    writing = enforcing ? openWriting(config, node) : undefined
     if (writing !== undefined) {
-      const { journal } = writing
+      const { journal, actuator } = writing
       teardown.add(() => journal.end())
+      // However the run ends: none may begin after the journal was let go of.
+      teardown.add(() => void actuator.stopSlowWrites())
+      for (const problem of raiseOwnPriority(config.own)) logger.warn({ problem }, 'own priority not raised')
       logger.info({ journal: journal.path, knobs: journal.entries.size, damagedLines: journal.damagedLines }, 'journal opened')
     }
     const { agent, loop } = await start(loaded, sources, {
       logger,
       node,
+      stop,
       teardown,
       ...(writing === undefined ? {} : { writing }),
     })
@@ -75,9 +84,11 @@ async function runAgent(sources: ConfigSources): Promise<ExitCode> {
     // Before anything else: a tick after the release would suppress again.
     loop.stop()
     logger.info({ onExit: config.onExit }, 'stopping')
+    if (writing !== undefined) await awaitSlowWrites(writing.actuator, logger)
     return config.onExit === 'release' ? releaseOnExit(agent, logger) : EXIT.ok
   } finally {
     await teardown.run(logger)
+    if (writing !== undefined && writing.actuator.underWay > 0) cutOffSlowWrites()
   }
 }
 
@@ -100,6 +111,7 @@ async function waitForKubelet(config: Config, stop: StopSignal): Promise<'there'
 interface Parts {
   readonly logger: Logger
   readonly node: OpenedKernel
+  readonly stop: StopSignal
   readonly teardown: Teardown
   readonly writing?: Writing
 }
@@ -110,7 +122,8 @@ interface Started {
 }
 
 /** Registers, starts the loop and then what can wait. Whatever was started is on the teardown by the time something throws. */
-async function start(loaded: LoadedConfig, sources: ConfigSources, { logger, node, teardown, writing }: Parts): Promise<Started> {
+async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts): Promise<Started> {
+  const { logger, node, stop, teardown, writing } = parts
   const { config } = loaded
   const began = realNow()
   const recorder = new Recorder({
@@ -125,14 +138,24 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, { logger, nod
   const plugins = advertises ? await startPlugins(config, { logger, recorder, teardown }) : undefined
   const cluster = openCluster(config, { writes: writing !== undefined, logger, environment: process.env })
   teardown.add(() => cluster.close())
+  const supervision = openSupervision({
+    environment: process.env,
+    logger,
+    calmMs: config.loop.calmMs,
+    isReady: () => recorder.ready().ok,
+    brief: (nowMs) => briefStatus(recorder.status(nowMs)),
+  })
+  void stop.promise.then(() => supervision?.stopping())
+  const sink = sinkOf(recorder, cluster)
   const { agent, pods } = composeAgent({
     config,
     mode: config.mode,
     node,
-    sink: sinkOf(recorder, cluster),
+    sink: supervision?.watch(sink) ?? sink,
     pods: cluster.pods,
     ...(writing === undefined ? {} : { writing }),
     ...(plugins === undefined ? {} : { publisher: plugins }),
+    ...(cluster.evictor === undefined ? {} : { evictor: cluster.evictor }),
   })
   const loop = new Loop({ agent, guardMs: config.loop.guardMs, now: realNow })
   teardown.add(() => loop.stop())

@@ -140,24 +140,48 @@ export const cpuList = (byDefault: string, says: string) =>
     byDefault,
   )
 
-const DEVICE = /^(?:[a-zA-Z0-9][-\w.!]{0,63}|\d{1,4}:\d{1,7})$/
-const MAX_DEVICES = 64
-
-/** Block devices, by their names below /dev or by their numbers. */
-export const deviceList = (says: string) => {
-  const what = 'a list of block devices such as [nvme0n1, "259:3"]'
-  const isList = (value: unknown): value is unknown[] => Array.isArray(value) && value.length <= MAX_DEVICES
+/** A rate in so many a second, which may be unlimited: 0, or at least `min`. */
+export const rate = ({ min, unit }: { readonly min: number; readonly unit: 'bytes' | '' }, says: string) => {
+  const max = Number.MAX_SAFE_INTEGER
+  const message = expected(`0 or an integer from ${min} to ${max}`)
   return v.optional(
     v.pipe(
+      v.number(message),
+      v.safeInteger(message),
+      v.check((amount) => amount === 0 || amount >= min, message),
+      v.description(`${says}; 0 for no limit, else at least ${min} (${unit === '' ? '' : `${unit}, `}0 to ${max})`),
+    ),
+    0,
+  )
+}
+
+/** Linux: the names of block devices begin with a letter; where sysfs has a "!", as in `cciss!c0d0`, /dev has a "/". */
+const DEVICE = /^(?:[a-zA-Z][-\w.!]{0,63}|\d{1,4}:\d{1,7})$/
+const MAX_DEVICES = 64
+
+/** What is wrong with a list of devices; undefined when nothing is. */
+function deviceProblem(list: unknown): string | undefined {
+  const what = 'expected a list of block devices such as [nvme0n1, "259:3"]'
+  if (!Array.isArray(list)) return `${what}, got ${showValue(list)}`
+  if (list.length > MAX_DEVICES) return `${what}, at most ${MAX_DEVICES}, got ${list.length}`
+  const odd = list.findIndex((device) => typeof device !== 'string' || !DEVICE.test(device))
+  if (odd >= 0) return `${what}, got ${showValue(list[odd])} as number ${odd + 1} of it`
+  const twice = list.find((device, index) => list.indexOf(device) !== index) as string | undefined
+  return twice === undefined ? undefined : `${twice} is listed twice`
+}
+
+/** Block devices, by their names below /dev or by their numbers. Without a duplicate. */
+export const deviceList = (says: string) =>
+  v.optional(
+    v.pipe(
       v.custom<readonly string[]>(
-        (value) => isList(value) && value.every((name) => typeof name === 'string' && DEVICE.test(name)),
-        expected(`${what}, at most ${MAX_DEVICES}`),
+        (list) => deviceProblem(list) === undefined,
+        ({ input }) => deviceProblem(input) ?? '',
       ),
       v.description(`${says} (list, such as [nvme0n1, "259:3"]; empty for none)`),
     ),
     () => [] as readonly string[],
   )
-}
 
 /** A Kubernetes quantity above zero, in the unit that `parse` gives. */
 export const quantity = <Amount extends number>(byDefault: string, parse: (text: string) => Amount, says: string) => {

@@ -220,6 +220,7 @@ function configError({ issues }: Layers): AgentError {
 }
 
 function deepFreeze<Value extends object>(value: Value): Value {
-  for (const inner of Object.values(value) as unknown[]) if (isMapping(inner) && !(inner instanceof CpuSet)) deepFreeze(inner)
+  for (const inner of Object.values(value) as unknown[])
+    if (Array.isArray(inner) || (isMapping(inner) && !(inner instanceof CpuSet))) deepFreeze(inner)
   return Object.freeze(value)
 }

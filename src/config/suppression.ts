@@ -2,7 +2,6 @@
  * The part of the schema about suppression beyond the CPU allowance: pressure, the rungs of both ladders, memory, IO, eviction and the
  * agent's care for its own reaction. Every rung has the same settings, and none may share a threshold for entering and leaving.
  */
-import * as v from 'valibot'
 import { block } from './block.ts'
 import * as leaf from './leaves.ts'
 
@@ -72,29 +71,49 @@ const steady = block({
 
 const suppressMemory = block({
   enabled: leaf.flag(true, 'Squeeze offline pods when memory gets short, rung by rung'),
+  // A single container that thrashes at its own limit counts here too, so this is no fine trigger.
   pressurePermyriad: leaf.share(
-    1000,
+    2000,
     1,
-    'Time in which some task of the node waited for memory, above which the next rung is climbed whatever is available; PSI some',
+    'Time in which some task of the node waited for memory, above which rungs up to memoryHighBe are climbed whatever is available; PSI some',
   ),
-  highPermyriad: leaf.share(9000, 100, 'What memoryHighOt and memoryHighBe leave a pod of its working set'),
-  protectLowPermyriad: leaf.share(0, 0, 'memory.low of online pods, of their memory request; 0 leaves it alone. cgroup v2 only'),
-  protectMinPermyriad: leaf.share(0, 0, 'memory.min of online pods, of their memory request; 0 leaves it alone. cgroup v2 only'),
-  staleMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Age of the last reading beyond which no rung is climbed or left'),
+  highPermyriad: leaf.share(
+    9000,
+    100,
+    'What memoryHighOt and memoryHighBe leave a pod of its working set, as it is when the rung is climbed',
+  ),
+  // Both off: a kubelet with the feature MemoryQoS writes the same files.
+  protectLowPermyriad: leaf.share(
+    0,
+    0,
+    'Value of memory.low of online pods, and of the groups above them; of their memory requests; 0 leaves it alone. cgroup v2 only',
+  ),
+  protectMinPermyriad: leaf.share(
+    0,
+    0,
+    'Value of memory.min in the same way: what is below is never reclaimed, page cache neither; the kernel rather kills. 0 leaves it alone',
+  ),
+  staleMs: leaf.ms(
+    10_000,
+    100,
+    10 * MINUTE_MS,
+    'Age of the last reading beyond which no rung is climbed or left and no pod is evicted',
+  ),
 })
 
-const bytesPerSecond = (says: string) => leaf.byteCount(0, 0, Number.MAX_SAFE_INTEGER, `${says}; 0 for no limit`)
-const operationsPerSecond = (says: string) => leaf.count(0, 0, 1_000_000_000, `${says}; 0 for no limit`)
+// Below such rates a pod may hold a lock of its file system for seconds, with online work behind it.
+const bytesPerSecond = (says: string) => leaf.rate({ min: 65_536, unit: 'bytes' }, says)
+const operationsPerSecond = (says: string) => leaf.rate({ min: 16, unit: '' }, says)
 
 const suppressIo = block({
   enabled: leaf.flag(false, 'Hold back what offline pods read and write on block devices'),
   beWeight: leaf.count(20, 1, 1000, 'IO weight of BE pods, where others have 100'),
   otWeight: leaf.count(5, 1, 1000, 'IO weight of OT pods'),
   devices: leaf.deviceList('Devices on which offline pods together are limited'),
-  readBps: bytesPerSecond('Bytes a second that offline pods together may read on each of the devices'),
-  writeBps: bytesPerSecond('Bytes a second that they may write'),
-  readIops: operationsPerSecond('Reads a second'),
-  writeIops: operationsPerSecond('Writes a second'),
+  readBps: bytesPerSecond('What offline pods together may read a second on each of the devices'),
+  writeBps: bytesPerSecond('What they may write there a second'),
+  readIops: operationsPerSecond('How often they may read there a second'),
+  writeIops: operationsPerSecond('How often they may write there a second'),
   otSharePermyriad: leaf.share(5000, 1, 'What OT pods together may use of these limits'),
   onlineDevices: leaf.deviceList('Devices for online work: offline pods get only onlineBps there'),
   onlineBps: leaf.byteCount(
@@ -135,16 +154,7 @@ const evict = block({
 
 const own = block({
   weight: leaf.flag(true, "Give the agent's own cgroup the highest weight, so that it reacts in time on a full node"),
-  nice: v.optional(
-    v.pipe(
-      v.number('expected an integer from -20 to 0'),
-      v.integer('expected an integer from -20 to 0'),
-      v.minValue(-20, 'expected an integer from -20 to 0'),
-      v.maxValue(0, 'expected an integer from -20 to 0'),
-      v.description('Nice value of the agent; 0 leaves it as it was started (-20 to 0)'),
-    ),
-    -10,
-  ),
+  nice: leaf.count(-10, -20, 0, 'Nice value of the agent; 0 leaves it as it was started'),
   realtimePriority: leaf.count(0, 0, 50, 'Priority of the agent in the real-time class SCHED_FIFO; 0 for none (needs koffi)'),
 })
 
@@ -187,7 +197,7 @@ export const SUPPRESSION = {
     enterMs: 1000,
     exitMs: 30_000,
     coolDownMs: 1000,
-    says: 'Stop selling offline memory and CPU',
+    says: 'Stop selling offline capacity: what is allocated is all that is offered',
   }),
   memoryHighOt: memoryRung({
     enabled: true,
@@ -213,7 +223,8 @@ export const SUPPRESSION = {
     exit: 1200,
     enterMs: 3000,
     exitMs: 30_000,
-    coolDownMs: 15_000,
+    // As long as a pod has to end by default: before that, what the first one frees does not show.
+    coolDownMs: 30_000,
     says: 'Evict OT pods for memory (needs evict.enabled)',
   }),
   memoryEvictBe: memoryRung({

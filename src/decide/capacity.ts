@@ -5,6 +5,8 @@
  *   ot-*      = Σ over observed BE pods of (asked − peak use) × ratio
  * rounded down to units, never below what is allocated, up only by a worthwhile step, down at once. While the history is short the
  * requests of online pods stand in for their peak, and a BE pod gives nothing to OT before it has been watched for warmupMs.
+ * While sales are stopped (a rung of suppression holds them) every offer is exactly what is allocated; from there offers grow again in the same
+ * way as from any other.
  */
 import type { Config } from '../config/types.ts'
 import type {
@@ -48,11 +50,32 @@ interface Amount {
 export function capacity(
   snapshot: NodeSnapshot,
   pods: readonly ClassifiedPod[],
+  context: {
+    readonly placement: PlacementState
+    readonly memory: CapacityMemory
+    readonly abstentions: Abstention[]
+    /** Nothing new is to be sold. */
+    readonly hold: boolean
+  },
+  config: Config,
+): Capacity {
+  if (!config.capacity.enabled) return { offers: [], memory: {} }
+  const wanted = unheld(snapshot, pods, context, config)
+  if (!context.hold) return wanted
+  const offers = wanted.offers.map((offer) => heldOffer(offer, allocated(offer.resource, pods, snapshot, config)))
+  // Remembered as they are, so that the first offer after the hold is compared with what was sold last. Before any was made none may be
+  // remembered: no offers mean that nothing is known yet.
+  return { offers, memory: wanted.memory.offers === undefined ? wanted.memory : { ...wanted.memory, offers } }
+}
+
+/** What would be offered with nobody holding sales. */
+function unheld(
+  snapshot: NodeSnapshot,
+  pods: readonly ClassifiedPod[],
   context: { readonly placement: PlacementState; readonly memory: CapacityMemory; readonly abstentions: Abstention[] },
   config: Config,
 ): Capacity {
   const { memory } = context
-  if (!config.capacity.enabled) return { offers: [], memory: {} }
   // Between two calm ticks nothing that this rule reads has changed: the offers stand.
   if (snapshot.pace === 'hot' && memory.offers !== undefined) {
     const offers =
@@ -63,7 +86,10 @@ export function capacity(
   const next = snapshot.pods.everRead ? observe(snapshot, pods, memory, config) : undefined
   if (next === undefined) {
     context.abstentions.push({ code: memory.offers === undefined ? 'starting' : 'silent', rule: 'capacity' })
-    return { offers: coverAllocated(memory.offers ?? [], pods, snapshot, config), memory }
+    if (memory.offers === undefined) return { offers: [], memory }
+    // Remembered, since the hot ticks that follow don't look at the pods again.
+    const offers = coverAllocated(memory.offers, pods, snapshot, config)
+    return { offers, memory: { ...memory, offers } }
   }
   const amounts = amountsOf(snapshot, pods, { placement: context.placement, memory: next }, config)
   const offers = OFFLINE_RESOURCES.map((resource) => {
@@ -206,6 +232,11 @@ function coverAllocated(
     if (allocatedUnits <= offer.units) return offer
     return { ...offer, units: allocatedUnits, because: { ...offer.because, allocatedUnits, bound: 'allocated' } }
   })
+}
+
+/** Exactly what is allocated, whether the formula gave more or less. */
+function heldOffer(offer: Offer, allocatedUnits: number): Offer {
+  return { ...offer, units: allocatedUnits, because: { ...offer.because, allocatedUnits, bound: 'hold' } }
 }
 
 function quantise(

@@ -3,22 +3,30 @@
  * the same arguments give the same answer, which is what replay, explain and the property tests stand on. Invariants: SPEC.md.
  */
 import type { Config } from '../config/types.ts'
-import type { Abstention, ClassifiedPod, Decision, NodeSnapshot } from '../model/index.ts'
+import type { Abstention, ClassifiedPod, Decision, NodeSnapshot, PlacementState } from '../model/index.ts'
 import { isOffline } from '../model/index.ts'
 import { capacity, type CapacityMemory } from './capacity.ts'
 import { burstClaims } from './burst.ts'
 import { classify } from './classify.ts'
+import { defined } from './defined.ts'
+import { type EvictMemory, evictions } from './evict.ts'
 import { findingsOf } from './findings.ts'
 import { identityClaims, identityState } from './identity.ts'
 import { limitsClaims } from './limits.ts'
 import { merge } from './merge.ts'
 import { nodeSignals, type SignalMemory } from './node-signals.ts'
+import { ownClaims } from './own.ts'
 import { placementClaims, placementFindings, rememberPlacement, type PlacementMemory } from './placement.ts'
-import { suppressCpu, type SuppressMemory } from './suppress-cpu.ts'
+import { suppressCpu, type SuppressMemory } from './suppress/cpu.ts'
+import { type IoMemory, suppressIo } from './suppress/io.ts'
+import { type MemoryLadderMemory, suppressMemory } from './suppress/memory.ts'
 
 /** What the rules carry from one tick to the next. Plain immutable data; an agent that restarts begins with EMPTY_MEMORY. */
 export interface Memory {
   readonly suppress: SuppressMemory
+  readonly suppressMemory?: MemoryLadderMemory
+  readonly suppressIo?: IoMemory
+  readonly evict?: EvictMemory
   readonly capacity: CapacityMemory
   readonly placement?: PlacementMemory
   readonly signals: SignalMemory
@@ -37,33 +45,70 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
   const pods = snapshot.pods.pods.map((reading) => classify(reading, config))
   const placed = rememberPlacement(snapshot, pods, memory.placement, config)
   const placement = placed.assigned.state
-  const suppressed = suppressCpu(snapshot, pods, { placement, memory: memory.suppress, abstentions }, config)
-  const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions }, config)
-  const signalled = nodeSignals(snapshot, suppressed.state, { memory: memory.signals, abstentions }, config)
+  const { cpu, ram, io, evicted, hold } = squeeze(snapshot, pods, { placement, memory, abstentions }, config)
+  const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions, hold }, config)
+  const signalled = nodeSignals(snapshot, cpu.state, { memory: memory.signals, abstentions }, config)
   const identity = identityState(snapshot.capabilities, config, snapshot.topology)
   const desired = merge([
     ...placementClaims(snapshot, pods, placed, config),
     ...identityClaims(snapshot, pods, identity, config),
     ...burstClaims(snapshot, pods, config),
     ...limitsClaims(snapshot, pods, config, abstentions),
-    ...suppressed.claims,
+    ...cpu.claims,
+    ...ram.claims,
+    ...io.claims,
+    ...ownClaims(snapshot, config),
   ])
-  return {
-    decision: {
-      desired,
-      pods,
-      offers: offered.offers,
-      placement,
-      ...(suppressed.state === undefined ? {} : { suppression: suppressed.state }),
-      ...(signalled.signals === undefined ? {} : { signals: signalled.signals }),
-      evictions: [],
-      identity,
-      findings: [...findingsOf(pods, config), ...placementFindings(pods, placed, config)],
-      abstentions,
-      complete: isComplete(snapshot, pods, suppressed.state !== undefined || !config.suppressCpu.enabled),
-    },
-    memory: { suppress: suppressed.memory, capacity: offered.memory, placement: placed, signals: signalled.memory },
+  const decision: Decision = {
+    desired,
+    pods,
+    offers: offered.offers,
+    placement,
+    ...defined({ suppression: cpu.state, memory: ram.state, io: io.state, signals: signalled.signals }),
+    evictions: evicted.wishes,
+    identity,
+    findings: [...findingsOf(pods, config), ...placementFindings(pods, placed, config)],
+    abstentions,
+    complete: isComplete(snapshot, pods, cpu.state !== undefined || !config.suppressCpu.enabled),
   }
+  const next: Memory = {
+    suppress: cpu.memory,
+    capacity: offered.memory,
+    placement: placed,
+    signals: signalled.memory,
+    ...defined({ suppressMemory: ram.memory, suppressIo: io.memory, evict: evicted.memory }),
+  }
+  return { decision, memory: next }
+}
+
+interface Grounds {
+  readonly placement: PlacementState
+  readonly memory: Memory
+  readonly abstentions: Abstention[]
+}
+
+interface Squeezed {
+  readonly cpu: ReturnType<typeof suppressCpu>
+  readonly ram: ReturnType<typeof suppressMemory>
+  readonly io: ReturnType<typeof suppressIo>
+  readonly evicted: ReturnType<typeof evictions>
+  /** Nothing more may be sold: what is left is needed, or about to be freed. */
+  readonly hold: boolean
+}
+
+/** The rules that suppress, and what their rungs lead to. Evictions come last, and sales are stopped before the first (I46). */
+function squeeze(
+  snapshot: NodeSnapshot,
+  pods: readonly ClassifiedPod[],
+  { placement, memory, abstentions }: Grounds,
+  config: Config,
+): Squeezed {
+  const cpu = suppressCpu(snapshot, pods, { placement, memory: memory.suppress, abstentions }, config)
+  const ram = suppressMemory(snapshot, pods, { memory: memory.suppressMemory, abstentions }, config)
+  const wanted = [...cpu.evicts, ...ram.evicts]
+  const evicted = evictions(snapshot, pods, { memory: memory.evict, wanted }, config)
+  const io = suppressIo(snapshot, pods, { memory: memory.suppressIo, abstentions }, config)
+  return { cpu, ram, io, evicted, hold: ram.holds || evicted.holds }
 }
 
 /** Whether what no rule wants may be put back: not before the pods were read, suppression has decided, and every offline pod is measured. */

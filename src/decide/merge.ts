@@ -19,7 +19,7 @@ function difference(a: number, b: number): number {
 }
 
 const MERGE: { readonly [Kind in KnobKind]: Prefer<Kind> } = {
-  // The narrower set wins; sets of equal size are left to the precedence of the rules.
+  // The narrower set wins, unless suppression narrows; sets of equal size are left to the precedence of the rules.
   cpuset: (a, b) => difference(a.size, b.size),
   quota: (a, b) => difference(quotaMilliCpu(a), quotaMilliCpu(b)),
   burst: least,
@@ -46,8 +46,18 @@ function tighterLimits(a: IoLimits, b: IoLimits): number {
   return !a.equals(b) && a.tightest(b).equals(a) ? -1 : 0
 }
 
+/**
+ * Suppression takes offline pods off CPUs that online work needs now. Its sets lie in the best-effort set, but a pod that has fewer CPUs of its
+ * own elsewhere in there would stay on them by size.
+ */
+function narrows({ kind, rule }: Claim): number {
+  return Number(kind === 'cpuset' && rule === 'suppressCpu')
+}
+
 function preference(a: Claim, b: Claim): number {
   assertInvariant(a.kind === b.kind, `claims of two kinds on one knob: ${a.kind} and ${b.kind}`)
+  const bySuppression = narrows(b) - narrows(a)
+  if (bySuppression !== 0) return bySuppression
   const prefer = MERGE[a.kind] as (x: Claim['value'], y: Claim['value']) => number
   const byValue = prefer(a.value, b.value)
   return byValue === 0 ? precedence(a.rule) - precedence(b.rule) : byValue

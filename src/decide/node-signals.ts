@@ -9,10 +9,6 @@ import type { Abstention, NodeSignals, NodeSnapshot, SuppressionState } from '..
 import { ageMs } from '../model/index.ts'
 import { reasonable } from './peak.ts'
 
-/** Memory use at which the node counts as hot, and below which it no longer does. To become settings of suppressMemory. */
-export const MEMORY_WATERMARK_PERMYRIAD = 9000
-export const MEMORY_LOW_WATERMARK_PERMYRIAD = 8500
-
 export interface SignalMemory {
   /** What was told last; it stands while readings are missing. */
   readonly signals?: NodeSignals
@@ -58,8 +54,8 @@ export function nodeSignals(
   const cpu: Level = { used: share(use.usedMilli, use.capacityMilli), high, low }
   const bytes: Level = {
     used: share(use.usedBytes, use.totalBytes),
-    high: MEMORY_WATERMARK_PERMYRIAD,
-    low: MEMORY_LOW_WATERMARK_PERMYRIAD,
+    high: config.nodeSignals.memoryWatermarkPermyriad,
+    low: config.nodeSignals.memoryLowWatermarkPermyriad,
   }
   const above = isAbove(cpu) || isAbove(bytes)
   const below = isBelow(cpu) && isBelow(bytes)
@@ -74,7 +70,7 @@ export function nodeSignals(
     cpuUsedPermyriad: cpu.used,
     memoryUsedPermyriad: bytes.used,
     headroomMilli: headroomMilli(use, suppression, high),
-    headroomBytes: Math.max(0, Math.floor((use.totalBytes * MEMORY_WATERMARK_PERMYRIAD) / 10_000 - use.usedBytes)),
+    headroomBytes: Math.max(0, Math.floor((use.totalBytes * bytes.high) / 10_000 - use.usedBytes)),
     score: score(cpu, bytes),
   }
   return {

@@ -3,6 +3,8 @@
  * window is exact to one bucket and costs the same however often it is fed.
  */
 export interface PeakWindow {
+  /** Length of a bucket. */
+  readonly bucketMs: number
   /** Number of the newest bucket: time divided by the bucket's length. */
   readonly newest: number
   /** Maximum per bucket, newest first. */
@@ -11,18 +13,23 @@ export interface PeakWindow {
 
 const BUCKETS = 10
 
-/** A new window with `value` at `nowMs` in it; what is older than `windowMs` plus one bucket is gone. */
+/**
+ * A new window with `value` at `nowMs` in it; what is older than `windowMs` plus one bucket is gone. When `windowMs` is another than before,
+ * the highest value so far counts as new: buckets of another length have other numbers.
+ */
 export function addPeak(window: PeakWindow | undefined, value: number, nowMs: number, windowMs: number): PeakWindow {
-  const bucket = Math.floor(nowMs / (windowMs / BUCKETS))
-  if (window === undefined) return { newest: bucket, maxima: [value] }
+  const bucketMs = windowMs / BUCKETS
+  const bucket = Math.floor(nowMs / bucketMs)
+  if (window === undefined) return { bucketMs, newest: bucket, maxima: [value] }
+  if (window.bucketMs !== bucketMs) return { bucketMs, newest: bucket, maxima: [Math.max(value, peakOf(window))] }
   const gone = Math.max(0, bucket - window.newest)
   if (gone === 0) {
     const [first = value, ...rest] = window.maxima
-    return { newest: window.newest, maxima: [Math.max(first, value), ...rest] }
+    return { bucketMs, newest: window.newest, maxima: [Math.max(first, value), ...rest] }
   }
-  if (gone > BUCKETS) return { newest: bucket, maxima: [value] }
+  if (gone > BUCKETS) return { bucketMs, newest: bucket, maxima: [value] }
   const blanks = Array.from({ length: gone - 1 }, () => -Infinity)
-  return { newest: bucket, maxima: [value, ...blanks, ...window.maxima].slice(0, BUCKETS + 1) }
+  return { bucketMs, newest: bucket, maxima: [value, ...blanks, ...window.maxima].slice(0, BUCKETS + 1) }
 }
 
 /** The highest value in the window; 0 for an empty one. */

@@ -165,7 +165,7 @@ function classCpus({ qosClass }: ClassifiedPod, state: PlacementState): Placed {
  * The pod's group, and under v1 its containers' too: there a container's set is its own copy and does not follow the pod's when that
  * grows again. Under v2 a container without a set follows its pod.
  */
-function cpusetGroups(snapshot: NodeSnapshot, pod: ClassifiedPod): readonly GroupPath[] {
+export function cpusetGroups(snapshot: NodeSnapshot, pod: ClassifiedPod): readonly GroupPath[] {
   const { group, childGroups } = pod.reading
   return snapshot.capabilities.nestedCpuset ? [group, ...childGroups] : [group]
 }

@@ -1,28 +1,28 @@
 /**
  * Numbers out of the bytes of a kernel file, without making a string. Kernel files are ASCII; a number here is a run of decimal
- * digits, and every function is given the length that was read, since the buffer is shared and longer than the file.
+ * digits, and every function is given the length that was read, since the buffer is shared and longer than the file. All that is read
+ * by this are amounts: what is negative, or beyond what the kernel counts in, is no number.
  */
 const NEWLINE = 0x0a
 const SPACE = 0x20
 const ZERO = 0x30
-const MINUS = 0x2d
+/** Kernel: the widest counter is a u64. */
+const MOST = 2 ** 64
 
 function isDigit(byte: number | undefined): byte is number {
   return byte !== undefined && byte >= ZERO && byte <= ZERO + 9
 }
 
-/** The decimal number that starts at `at`, perhaps negative; undefined when there is none. Exact up to 2^53. */
+/** The decimal number that starts at `at`, 0 to 2^64; undefined when there is none. Exact up to 2^53. */
 export function numberAt(buffer: Uint8Array, at: number, length: number): number | undefined {
-  const negative = buffer[at] === MINUS
-  let index = negative ? at + 1 : at
-  if (index >= length || !isDigit(buffer[index])) return undefined
+  if (at >= length || !isDigit(buffer[at])) return undefined
   let value = 0
-  for (; index < length; index += 1) {
+  for (let index = at; index < length; index += 1) {
     const byte = buffer[index]
     if (!isDigit(byte)) break
     value = value * 10 + (byte - ZERO)
   }
-  return negative ? -value : value
+  return value <= MOST ? value : undefined
 }
 
 /**

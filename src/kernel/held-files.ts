@@ -71,10 +71,15 @@ export class HeldFiles {
     } catch (thrown) {
       const errno = errnoOf(thrown)
       if (this.#held === 0 || (errno !== 'EMFILE' && errno !== 'ENFILE')) throw thrown
-      this.#maxHeld = Math.floor(this.#held / 2)
-      for (const slots of this.#holders) this.release(slots)
+      this.giveBack()
       return open()
     }
+  }
+
+  /** Closes everything, and holds half as much from now on. */
+  giveBack(): void {
+    this.#maxHeld = Math.floor(this.#held / 2)
+    for (const slots of this.#holders) this.release(slots)
   }
 
   /** Closes everything held for a group. */

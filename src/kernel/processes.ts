@@ -9,6 +9,8 @@ import { errnoOf } from '../model/index.ts'
 /** What one knob may cost: a container that holds more is not read to the end. */
 const PROCESSES_MAX = 16_384
 const GROUPS_MAX = 1024
+/** Kernel: PID_MAX_LIMIT is 2^22. A line that is none must not become the PID of another process, or of the caller. */
+const PID = /^\d{1,7}$/
 
 /** PIDs of the processes below the directory of a group; 0 for each that can't be seen from here. Throws when descriptors run out. */
 export function processesBelow(directory: string): number[] {
@@ -44,5 +46,5 @@ export function hidesProcesses(root: string): boolean {
 
 function processesIn(directory: string): number[] {
   const text = readFileSync(join(directory, 'cgroup.procs'), 'latin1')
-  return text.split('\n', PROCESSES_MAX).filter(Boolean).map(Number)
+  return text.split('\n', PROCESSES_MAX).flatMap((line) => (PID.test(line) ? Number(line) : []))
 }

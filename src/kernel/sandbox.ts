@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { CpuSet } from '../cpu/index.ts'
 import type { GroupPath, KnobKind } from '../model/index.ts'
 import { AgentError, childGroup, errnoOf, groupDepth, KNOB_KINDS, messageOf, parentGroup } from '../model/index.ts'
-import { CONTROLLERS, DIALECTS } from './dialect.ts'
+import { CONTROLLERS, filesOf } from './dialect.ts'
 import { detectMounts, type CgroupMounts } from './mounts.ts'
 import { readPossible } from './sysfs-topology.ts'
 
@@ -18,8 +18,9 @@ import { readPossible } from './sysfs-topology.ts'
 const REMOVE_TRIES = 100
 const REMOVE_PAUSE_MS = 20
 
-/** The controllers that a group under v2 hands out to those below it. */
+/** The controllers that a group under v2 hands out to those below it, and those that it does where the kernel has them. */
 const DELEGATED = ['cpu', 'cpuset', 'memory'] as const
+const OPTIONAL = ['io'] as const
 
 export class GroupSandbox {
   readonly root: GroupPath
@@ -28,6 +29,7 @@ export class GroupSandbox {
   readonly #groups: GroupPath[] = []
   /** Controllers that the mount's root hands out only because of this sandbox. */
   #enabled: readonly string[] = []
+  #delegated: readonly string[] = DELEGATED
 
   /** Makes the root group `/NAME`. Throws E_CGROUP_ACCESS where this user may not; nothing is left then. */
   constructor(cgroupPath: string, name: string) {
@@ -62,12 +64,15 @@ export class GroupSandbox {
 
   /** Lets groups below `group` use the controllers. Kernel: under v2 a group that does so may hold no process itself. */
   delegate(group: GroupPath): void {
-    if (this.mounts.dialect === 'v2') this.#control(group, '+', DELEGATED)
+    if (this.mounts.dialect === 'v2') this.#control(group, '+', this.#delegated)
   }
 
   #enableControllers(): void {
-    const before = readFileSync(this.#controlFile('/'), 'latin1').trim().split(/\s+/)
-    const missing = DELEGATED.filter((controller) => !before.includes(controller))
+    const words = (path: string): string[] => readFileSync(path, 'latin1').trim().split(/\s+/)
+    const here = words(join(this.mounts.controllers.cpu ?? '', 'cgroup.controllers'))
+    this.#delegated = [...DELEGATED, ...OPTIONAL.filter((controller) => here.includes(controller))]
+    const before = words(this.#controlFile('/'))
+    const missing = this.#delegated.filter((controller) => !before.includes(controller))
     if (missing.length === 0) return
     this.#control('/', '+', missing)
     this.#enabled = missing
@@ -110,22 +115,21 @@ export class GroupSandbox {
 
   /** Writes the text of a knob's file, as the kubelet would at a pod's start. */
   write(group: GroupPath, kind: KnobKind, text: string): void {
-    const file = DIALECTS[this.mounts.dialect].knobs[kind]
-    const tree = file === undefined ? undefined : this.mounts.controllers[file.controller]
-    if (file !== undefined && tree !== undefined) writeFileSync(join(tree, group, file.name), text)
+    const [path] = this.#paths(group, kind)
+    if (path !== undefined) writeFileSync(path, text)
   }
 
   /** The text of every knob's file of a group, by path. */
   photograph(group: GroupPath): Map<string, string> {
-    const photo = new Map<string, string>()
-    for (const kind of KNOB_KINDS) {
-      const file = DIALECTS[this.mounts.dialect].knobs[kind]
-      const tree = file === undefined ? undefined : this.mounts.controllers[file.controller]
-      if (file === undefined || tree === undefined) continue
-      const path = join(tree, group, file.name)
-      if (existsSync(path)) photo.set(path, readFileSync(path, 'latin1').trim())
-    }
-    return photo
+    const paths = KNOB_KINDS.flatMap((kind) => this.#paths(group, kind))
+    return new Map(paths.filter((path) => existsSync(path)).map((path) => [path, readFileSync(path, 'latin1').trim()]))
+  }
+
+  #paths(group: GroupPath, kind: KnobKind): string[] {
+    return filesOf(this.mounts.dialect, kind).flatMap(({ controller, name }) => {
+      const tree = this.mounts.controllers[controller]
+      return tree === undefined ? [] : [join(tree, group, name)]
+    })
   }
 
   /**

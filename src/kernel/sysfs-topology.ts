@@ -41,8 +41,8 @@ export function readPossible(sysPath: string): CpuSet {
 function readCpu(folder: string, id: number): RawTopology['cpus'][number] {
   return {
     id,
-    coreId: Number(text(join(folder, 'topology/core_id')) ?? id),
-    socketId: Number(text(join(folder, 'topology/physical_package_id')) ?? 0),
+    coreId: number(join(folder, 'topology/core_id'), id),
+    socketId: number(join(folder, 'topology/physical_package_id'), 0),
     threadSiblings: text(join(folder, 'topology/thread_siblings_list')) ?? String(id),
     llcShared: lastLevelCache(join(folder, 'cache')),
   }
@@ -52,7 +52,7 @@ function readCpu(folder: string, id: number): RawTopology['cpus'][number] {
 function lastLevelCache(folder: string): string | undefined {
   let best: { level: number; shared: string } | undefined
   for (const name of names(folder, /^index\d+$/)) {
-    const level = Number(text(join(folder, name, 'level')) ?? 0)
+    const level = number(join(folder, name, 'level'), 0)
     const shared = text(join(folder, name, 'shared_cpu_list'))
     const type = text(join(folder, name, 'type'))
     if (shared !== undefined && shared !== '' && type !== 'Instruction' && level > (best?.level ?? 0)) best = { level, shared }
@@ -61,10 +61,17 @@ function lastLevelCache(folder: string): string | undefined {
 }
 
 function readNodes(folder: string): RawTopology['nodes'] {
-  return names(folder, /^node\d+$/).map((name) => ({
+  return names(folder, /^node\d{1,5}$/).map((name) => ({
     id: Number(name.slice('node'.length)),
     cpus: text(join(folder, name, 'cpulist')) ?? '',
   }))
+}
+
+/** The number in a file; `missing` where there is no file, and −1, which is the kernel's word for "not known", for what is no number. */
+function number(path: string, missing: number): number {
+  const found = text(path)
+  if (found === undefined) return missing
+  return /^\d{1,10}$/.test(found) ? Number(found) : -1
 }
 
 function names(folder: string, pattern: RegExp): string[] {

@@ -4,11 +4,12 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { errnoOf, messageOf } from '../model/index.ts'
-import { ApiContentError, ApiError } from './api.ts'
+import { type ApiCause, ApiContentError, ApiError } from './api.ts'
 import { asObject, type Json } from './json.ts'
 import { OPERATIONS, type OperationName } from './operations.ts'
 
 const MAX_MESSAGE = 500
+const MAX_CAUSES = 10
 /** Longer than any server means; a broken one must not silence an agent for a year. */
 const MAX_RETRY_AFTER_MS = 10 * 60_000
 
@@ -49,7 +50,25 @@ export function failureOf(response: IncomingMessage, body: string, asked: Asked 
   const said = status.message ?? (body.trim() === '' ? (response.statusMessage ?? '') : body)
   const reason = status.reason ?? ''
   const message = `${prefixOf(asked)}: ${code}${reason === '' ? '' : ` ${reason}`}: ${clean(said, asked.secret)}${hintFor(code, asked)}`
-  return new ApiError(code, reason, message, status.retryAfterMs ?? retryAfterMs(response.headers['retry-after']))
+  const waitMs = status.retryAfterMs ?? retryAfterMs(response.headers['retry-after'])
+  return new ApiError(code, reason, message, { retryAfterMs: waitMs, causes: causesOf(status, asked.secret) })
+}
+
+const causesOf = ({ causes = [] }: StatusFields, secret: string): readonly ApiCause[] =>
+  causes.map(({ reason, message }) => ({ reason, message: clean(message, secret) }))
+
+/**
+ * The failure that an answer of 2xx carries all the same. Kubernetes: a subresource may answer 201 with a Status that is a failure, as the
+ * eviction of a pod with two disruption budgets does (pkg/registry/core/pod/storage/eviction.go); undefined for any other answer.
+ */
+export function failureWithin(answer: unknown, asked: Asked): ApiError | undefined {
+  const fields = asObject(answer)
+  if (fields['kind'] !== 'Status' || fields['status'] !== 'Failure') return undefined
+  const code = typeof fields['code'] === 'number' ? fields['code'] : 0
+  const status = statusFields(fields)
+  const { message = 'no message', reason = '', retryAfterMs: waitMs } = status
+  const text = `${prefixOf(asked)}: ${code}${reason === '' ? '' : ` ${reason}`}: ${clean(message, '')}`
+  return new ApiError(code, reason, text, { retryAfterMs: waitMs, causes: causesOf(status, '') })
 }
 
 /** The failure that a watch tells of in its stream, in a Status object. */
@@ -57,7 +76,7 @@ export function statusFailure(status: unknown, server: string): ApiError {
   const fields = asObject(status)
   const code = typeof fields['code'] === 'number' ? fields['code'] : 0
   const { message = 'no message', reason = '', retryAfterMs } = statusFields(fields)
-  return new ApiError(code, reason, `${server}: the watch ended with ${code} ${reason}: ${clean(message, '')}`, retryAfterMs)
+  return new ApiError(code, reason, `${server}: the watch ended with ${code} ${reason}: ${clean(message, '')}`, { retryAfterMs })
 }
 
 function hintFor(code: number, { operation }: Asked): string {
@@ -74,6 +93,7 @@ interface StatusFields {
   readonly message?: string
   readonly reason?: string
   readonly retryAfterMs?: number
+  readonly causes?: readonly ApiCause[]
 }
 
 function statusIn(body: string): StatusFields {
@@ -85,12 +105,18 @@ function statusIn(body: string): StatusFields {
 }
 
 function statusFields({ message, reason, details }: Json): StatusFields {
-  const seconds = asObject(details)['retryAfterSeconds']
+  const { retryAfterSeconds: seconds, causes } = asObject(details)
   return {
     ...(typeof message === 'string' && message !== '' ? { message } : {}),
     ...(typeof reason === 'string' ? { reason: reason.slice(0, 100) } : {}),
     ...(typeof seconds === 'number' && seconds > 0 ? { retryAfterMs: Math.min(seconds * 1000, MAX_RETRY_AFTER_MS) } : {}),
+    ...(Array.isArray(causes) ? { causes: causes.slice(0, MAX_CAUSES).map(causeOf) } : {}),
   }
+}
+
+function causeOf(value: unknown): ApiCause {
+  const { reason, message } = asObject(value)
+  return { reason: typeof reason === 'string' ? reason : '', message: typeof message === 'string' ? message : '' }
 }
 
 function retryAfterMs(header: string | undefined): number | undefined {

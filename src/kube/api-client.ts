@@ -8,7 +8,15 @@ import type { IncomingMessage } from 'node:http'
 import { Agent, request as httpsRequest } from 'node:https'
 import { checkServerIdentity, createSecureContext } from 'node:tls'
 import { AgentError, errnoOf } from '../model/index.ts'
-import { connectionFailure, failureOf, isCertificateError, parseBody, readBody, type Asked } from './api-answers.ts'
+import {
+  connectionFailure,
+  failureOf,
+  failureWithin,
+  isCertificateError,
+  parseBody,
+  readBody,
+  type Asked,
+} from './api-answers.ts'
 import { ApiContentError, ApiError, type ApiReader, type ApiRequest, type ApiWatcher, type WatchCalls } from './api.ts'
 import type { Credentials } from './credentials.ts'
 import { assertPathFits } from './operation-paths.ts'
@@ -25,7 +33,7 @@ const KEEP_ALIVE_MS = 15_000
 /** What client-go's reflector asks for is 5 to 10 minutes: spread, so that the watches of a cluster don't end together. */
 const WATCH_SECONDS = { min: 240, max: 480, grace: 30 }
 
-const METHODS = { get: 'GET', list: 'GET', watch: 'GET', create: 'POST', patch: 'PATCH' } as const
+const METHODS = { get: 'GET', list: 'GET', watch: 'GET', create: 'POST', patch: 'PATCH', delete: 'DELETE' } as const
 
 export interface ApiClientOptions {
   /** `https://10.0.0.1:6443` */
@@ -62,7 +70,11 @@ export class ApiClient implements ApiWatcher, ApiReader {
   }
 
   async call(operation: OperationName, request: ApiRequest): Promise<unknown> {
-    return parseBody(await this.read(operation, request), this.#asked(operation, request))
+    const asked = this.#asked(operation, request)
+    const answer = parseBody(await this.read(operation, request), asked)
+    const failed = failureWithin(answer, asked)
+    if (failed !== undefined) throw failed
+    return answer
   }
 
   async read(operation: OperationName, request: ApiRequest): Promise<Buffer> {

@@ -11,6 +11,18 @@ export interface ApiRequest {
   readonly contentType?: 'application/json' | 'application/merge-patch+json' | 'application/strategic-merge-patch+json'
 }
 
+/** One of the details.causes of a Status object. */
+export interface ApiCause {
+  /** Empty if it gave none. */
+  readonly reason: string
+  readonly message: string
+}
+
+export interface ApiErrorMore {
+  readonly retryAfterMs?: number | undefined
+  readonly causes?: readonly ApiCause[]
+}
+
 /** An answer other than 2xx, in the terms of the Status object that came with it. */
 export class ApiError extends Error {
   readonly status: number
@@ -18,13 +30,16 @@ export class ApiError extends Error {
   readonly reason: string
   /** What a Retry-After asked for. */
   readonly retryAfterMs: number | undefined
+  /** At most 10. */
+  readonly causes: readonly ApiCause[]
 
-  constructor(status: number, reason: string, message: string, retryAfterMs?: number) {
+  constructor(status: number, reason: string, message: string, more: ApiErrorMore = {}) {
     super(message)
     this.name = 'ApiError'
     this.status = status
     this.reason = reason
-    this.retryAfterMs = retryAfterMs
+    this.retryAfterMs = more.retryAfterMs
+    this.causes = more.causes ?? []
   }
 }
 

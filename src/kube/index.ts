@@ -2,3 +2,4 @@
 export { Cluster, openKubeletPods } from './open.ts'
 export { inClusterServer, type KubeLogger } from './credentials.ts'
 export { ClusterReporter } from './reporter.ts'
+export { ApiEvictor } from './evictor.ts'

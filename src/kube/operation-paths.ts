@@ -9,7 +9,16 @@ import { OPERATIONS, type OperationName } from './operations.ts'
 /** The kubelet's server speaks of its paths as subresources of its node. */
 const KUBELET_PATHS: Partial<Record<OperationName, string>> = { getKubeletPods: '/pods' }
 
-const NAMED: Readonly<Record<string, boolean>> = { get: true, patch: true, list: false, watch: false, create: false }
+const NAMED: Readonly<Record<string, boolean>> = {
+  get: true,
+  patch: true,
+  delete: true,
+  list: false,
+  watch: false,
+  create: false,
+}
+/** What would otherwise be of every namespace at once. */
+const IN_NAMESPACE: ReadonlySet<string> = new Set(['createEviction', 'deletePod'])
 
 export function assertPathFits(operation: OperationName, path: string): void {
   const kubeletPath = KUBELET_PATHS[operation]
@@ -25,9 +34,13 @@ function isPathOf(operation: OperationName, path: string): boolean {
   if (!parts.every((part) => /^(?!\.{1,2}$)[-\w.~%:]+$/.test(part))) return false
   const [api, version, ...rest] = parts
   if (api !== 'api' || version !== 'v1') return false
-  const own = rest[0] === 'namespaces' ? rest.slice(2) : rest
+  const namespaced = rest[0] === 'namespaces'
+  if (IN_NAMESPACE.has(operation) && !namespaced) return false
+  const own = namespaced ? rest.slice(2) : rest
   const [ownKind, ...after] = own
-  const wanted = [...(NAMED[verb] === true ? ['name'] : []), ...(subresource === undefined ? [] : [subresource])]
+  // A subresource is always one of an object with a name, also where it is created.
+  const named = NAMED[verb] === true || subresource !== undefined
+  const wanted = [...(named ? ['name'] : []), ...(subresource === undefined ? [] : [subresource])]
   if (ownKind !== kind || after.length !== wanted.length) return false
   return subresource === undefined || after.at(-1) === subresource
 }

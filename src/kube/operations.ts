@@ -5,7 +5,7 @@
  */
 
 export interface Operation {
-  readonly verb: 'get' | 'list' | 'watch' | 'create' | 'patch'
+  readonly verb: 'get' | 'list' | 'watch' | 'create' | 'patch' | 'delete'
   /** With its subresource, as in `nodes/status`. All are of the core group. */
   readonly resource: string
   /** The settings of which one at least must be on, or the call is never made. */
@@ -25,6 +25,8 @@ export const OPERATIONS = {
   patchNodeStatus: { verb: 'patch', resource: 'nodes/status', when: 'cluster.condition' },
   createEvent: { verb: 'create', resource: 'events', when: 'cluster.events' },
   patchEvent: { verb: 'patch', resource: 'events', when: 'cluster.events' },
+  createEviction: { verb: 'create', resource: 'pods/eviction', when: 'evict.enabled' },
+  deletePod: { verb: 'delete', resource: 'pods', when: 'evict.force' },
 } as const satisfies Record<string, Operation>
 
 export type OperationName = keyof typeof OPERATIONS

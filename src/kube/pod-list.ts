@@ -11,6 +11,8 @@ import { asObject } from './json.ts'
 const MAX_KNOWN = 20_000
 /** More than a person reads. */
 const MAX_PROBLEMS = 50
+/** Both names, the URL that holds them again, and what is wrong. */
+const MAX_PROBLEM = 1500
 
 /** What is known of one pod. */
 export interface KnownPod {
@@ -80,7 +82,7 @@ export class PodKeeper {
       return { key, pod: { spec: isDeepStrictEqual(spec, before?.spec) ? (before?.spec ?? spec) : spec, ofNode, ...version } }
     } catch (thrown) {
       const kept = before?.spec === undefined ? 'it is left out' : 'its last good spec stays in force'
-      const problem = `${origin}: ${podKey({ namespace, name })}: ${messageOf(thrown)}; ${kept}`
+      const problem = oneLine(`${origin}: ${podKey({ namespace, name })}: ${messageOf(thrown)}; ${kept}`)
       const last = before?.spec === undefined ? {} : { spec: before.spec, ofNode: before.ofNode ?? false }
       return { key, pod: { ...last, ...version, problem } }
     }
@@ -208,6 +210,11 @@ function identityOf(object: unknown): PodIdentity {
   const resourceVersion = text('resourceVersion', '')
   const key = text('uid', podKey({ namespace, name }))
   return { key, namespace, name, ...(resourceVersion === '' ? {} : { resourceVersion }) }
+}
+
+/** What stands in an object may be anybody's words: they must not forge lines of a log. */
+function oneLine(message: string): string {
+  return message.replaceAll(/[\p{Cc}\s]+/gu, ' ').slice(0, MAX_PROBLEM)
 }
 
 function bounded(problems: readonly string[]): readonly string[] {

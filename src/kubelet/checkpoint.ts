@@ -4,6 +4,7 @@
  * for what is free. Source:
  * kubernetes pkg/kubelet/cm/devicemanager/checkpoint/checkpoint.go, 1.36.
  */
+import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -39,10 +40,11 @@ export async function readAllocatedIds(directory: string): Promise<ReadonlyMap<s
 }
 
 async function readBounded(path: string): Promise<string> {
-  const file = await open(path)
+  // Non-blocking: opening a FIFO would wait for a writer for ever, and hold one of the few threads that all file work waits for.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
-    const { size } = await file.stat()
-    return size > MAX_BYTES ? '' : await file.readFile('utf8')
+    const stat = await file.stat()
+    return !stat.isFile() || stat.size > MAX_BYTES ? '' : await file.readFile('utf8')
   } finally {
     await file.close()
   }

@@ -11,7 +11,7 @@ import type { DeviceList } from './device-list.ts'
 import type { v1beta1 } from './gen/deviceplugin.js'
 import { PushPacer } from './push-pacer.ts'
 import type { ResourceDevices } from './resource-devices.ts'
-import { serveDevicePlugin, UNLIMITED, type DevicePluginHandlers, type EncodedListStream } from './wire.ts'
+import { serveDevicePlugin, MESSAGE_LIMITS, type DevicePluginHandlers, type EncodedListStream } from './wire.ts'
 
 /** How long a closing server waits for the kubelet to let go of its connection. */
 const CLOSE_GRACE_MS = 500
@@ -45,7 +45,7 @@ interface Watcher {
 export class PluginServer {
   readonly socketPath: string
   readonly #options: PluginServerOptions
-  readonly #server = new Server(UNLIMITED)
+  readonly #server = new Server(MESSAGE_LIMITS)
   readonly #watchers = new Map<EncodedListStream, Watcher>()
   readonly #pacer: PushPacer
   readonly #unsubscribe: () => void

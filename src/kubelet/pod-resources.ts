@@ -9,7 +9,7 @@ import { type Client, status } from '@grpc/grpc-js'
 import { messageOf } from '../model/index.ts'
 import type { v1 } from './gen/podresources.js'
 import { fileIdentity } from './socket-watch.ts'
-import { callUnary, dial, KUBELET_SOCKET, POD_RESOURCES, UNLIMITED } from './wire.ts'
+import { callUnary, dial, KUBELET_SOCKET, POD_RESOURCES, MESSAGE_LIMITS } from './wire.ts'
 
 /** What one container holds; containers without devices are left out. */
 export interface ContainerHoldings {
@@ -65,7 +65,7 @@ export class PodResourcesClient {
     const kubelet = fileIdentity(this.#socket)
     if (kubelet === undefined) throw new Error(`${this.#socket} is not there`)
     try {
-      this.#client ??= dial(this.#socket, UNLIMITED)
+      this.#client ??= dial(this.#socket, MESSAGE_LIMITS)
       const call = { deadline: Date.now() + timeoutMs, signal: this.#abort.signal }
       const { podResources } = await callUnary(this.#client, POD_RESOURCES.List, {}, call)
       // Whose answer this is can't be told, so it must not count for either of the two.

@@ -12,7 +12,7 @@ import { basename, join } from 'node:path'
 import { messageOf, type OfflineResource } from '../model/index.ts'
 import { PluginServer, type PluginServerOptions } from './plugin-server.ts'
 import { fileIdentity } from './socket-watch.ts'
-import { API_VERSION, callUnary, dial, KUBELET_SOCKET, REGISTRATION, UNLIMITED } from './wire.ts'
+import { API_VERSION, callUnary, dial, KUBELET_SOCKET, REGISTRATION, MESSAGE_LIMITS } from './wire.ts'
 
 /** The kubelet may take 10 s to dial back before it answers. */
 const REGISTER_DEADLINE_MS = 15_000
@@ -152,7 +152,7 @@ export class Registrar {
 
   /** Rejects at once, and not after the kubelet's 10 s of dialling, when one of the two sockets goes meanwhile. */
   async #register(server: PluginServer, kubelet: string): Promise<void> {
-    const client = dial(this.#kubeletSocket, UNLIMITED)
+    const client = dial(this.#kubeletSocket, MESSAGE_LIMITS)
     const call = new AbortController()
     const { fullName: resourceName } = this.#options
     try {

@@ -26,7 +26,17 @@ export const HEALTHY = 'Healthy'
 export const UNHEALTHY = 'Unhealthy'
 export const KUBELET_SOCKET = 'kubelet.sock'
 
-/** grpc-js receives at most 4 MiB by default, which is the kubelet's limit and not ours. */
+/**
+ * Bounds of a message either way. grpc-js receives at most 4 MiB by default, which a list of what all pods of the node hold may pass; the
+ * kubelet's own clients take 16 MiB of it. The longest list that is sent, 10,000 devices, is below 1 MiB.
+ * Source: kubernetes pkg/kubelet/apis/podresources/client.go.
+ */
+export const MESSAGE_LIMITS: ChannelOptions = {
+  'grpc.max_receive_message_length': 32 * 1024 * 1024,
+  'grpc.max_send_message_length': 16 * 1024 * 1024,
+}
+
+/** For the stand-in of the kubelet, which leaves the limits to its peer. */
 export const UNLIMITED: ChannelOptions = { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 }
 
 interface Codec<Message> {

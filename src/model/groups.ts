@@ -20,10 +20,20 @@ export interface GroupLayout {
 
 const QOS_FOLDERS: Record<KubeletQos, string> = { Guaranteed: '', Burstable: 'burstable', BestEffort: 'besteffort' }
 
-/** Joins a parent group and one name that holds no slash and is no dot entry. */
+/** Whether a text names one directory entry: it holds no slash and is no dot entry. Kernel: NAME_MAX is 255 bytes. */
+export function isGroupName(name: string): boolean {
+  return name !== '' && name.length <= 255 && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0')
+}
+
+/** Whether a text is the path of a group below the root of a hierarchy, or of that root, and leads nowhere else. */
+export function isGroupPath(text: string): boolean {
+  return text === '/' || (text.startsWith('/') && text.slice(1).split('/').every(isGroupName))
+}
+
+/** Joins a parent group and one name; throws E_GROUP_NAME for what isGroupName() refuses. */
 export function childGroup(parent: GroupPath, name: string): GroupPath {
-  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) {
-    throw new AgentError('E_GROUP_NAME', `not the name of a cgroup: ${JSON.stringify(name)}`)
+  if (!isGroupName(name)) {
+    throw new AgentError('E_GROUP_NAME', `not the name of a cgroup: ${JSON.stringify(name.slice(0, 80))}`)
   }
   return parent === '/' ? `/${name}` : `${parent}/${name}`
 }
@@ -73,9 +83,12 @@ export function qosRoot(layout: GroupLayout, qos: KubeletQos): GroupPath {
   return layout.driver === 'systemd' ? childSlice(podsRoot(layout), folder) : childGroup(podsRoot(layout), folder)
 }
 
-const POD_UID = /^[0-9A-Za-z][0-9A-Za-z_-]{0,62}$/
+const POD_UID = /^[0-9A-Za-z][0-9A-Za-z-]{0,62}$/
 
-/** Whether a text may serve as a pod's UID: a UUID, or the 32 hex digits of a static pod's config hash. */
+/**
+ * Whether a text may serve as a pod's UID: a UUID, or the 32 hex digits of a static pod's config hash. Never with a `_`: that is what a
+ * `-` becomes in a slice's name, and two UIDs must not name one group.
+ */
 export function isPodUid(text: string): boolean {
   return POD_UID.test(text)
 }
@@ -85,7 +98,7 @@ export function isPodUid(text: string): boolean {
  * For a static pod `uid` must be the annotation kubernetes.io/config.hash, not the mirror pod's UID.
  */
 export function podGroup(layout: GroupLayout, qos: KubeletQos, uid: string): GroupPath {
-  if (!isPodUid(uid)) throw new AgentError('E_GROUP_NAME', `not a pod UID: ${JSON.stringify(uid)}`)
+  if (!isPodUid(uid)) throw new AgentError('E_GROUP_NAME', `not a pod UID: ${JSON.stringify(uid.slice(0, 80))}`)
   const root = qosRoot(layout, qos)
   return layout.driver === 'systemd' ? childSlice(root, `pod${uid}`) : childGroup(root, `pod${uid}`)
 }

@@ -40,7 +40,7 @@ export class IoLimits {
       for (const word of words) {
         const [, key = '', amount = ''] = /^(rbps|wbps|riops|wiops)=(max|\d+)$/.exec(word) ?? []
         if (key === '') return undefined
-        limits[KEYS[key as keyof typeof KEYS]] = amount === 'max' ? null : Number(amount)
+        limits[KEYS[key as keyof typeof KEYS]] = amount === 'max' ? null : exactOrNone(Number(amount))
       }
       devices.push([device, limits])
     }
@@ -78,6 +78,11 @@ export class IoLimits {
 export function formatDevice(device: string, limits: DeviceLimits): string {
   const words = Object.entries(KEYS).map(([key, field]) => `${key}=${limits[field] ?? 'max'}`)
   return `${device} ${words.join(' ')}`
+}
+
+/** A limit that a number does not hold exactly could not be put back as it was; no disk comes near it, so it is as good as none. */
+export function exactOrNone(limit: number): number | null {
+  return Number.isSafeInteger(limit) ? limit : null
 }
 
 function tighter(a: DeviceLimits, b: DeviceLimits): DeviceLimits {

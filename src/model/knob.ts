@@ -118,6 +118,14 @@ export function identicalValue(a: KnobValue | undefined, b: KnobValue | undefine
   return sameValue(a, b)
 }
 
+/**
+ * Whether a knob that reads `reads` holds what was written to it. Limits of devices speak only for those that they list: the others are
+ * somebody else's.
+ */
+export function isHeld(reads: KnobValue | undefined, written: KnobValue | undefined): boolean {
+  return sameValue(reads, reads instanceof IoLimits && written instanceof IoLimits ? written.over(reads) : written)
+}
+
 /** Two quotas are the same when their share of a CPU is, to within the kernel's 1 µs: periods may differ between writers. */
 function sameQuota(a: Quota, b: Quota): boolean {
   if (a.quotaUs === null || b.quotaUs === null) return a.quotaUs === b.quotaUs
@@ -196,6 +204,11 @@ export class KnobTable<T> {
     for (const [group, kinds] of this.#groups) for (const [kind, entry] of kinds) yield [group, kind, entry]
   }
 
+  /** The same walk for every tick: it makes nothing for each entry, where entries() makes three objects. */
+  forEach(visit: (group: GroupPath, kind: KnobKind, entry: T) => void): void {
+    this.#groups.forEach((kinds, group) => kinds.forEach((entry, kind) => visit(group, kind, entry)))
+  }
+
   /** How many knobs the table holds. */
   get size(): number {
     let count = 0
@@ -204,4 +217,4 @@ export class KnobTable<T> {
   }
 }
 
-export type ReadonlyKnobTable<T> = Pick<KnobTable<T>, 'get' | 'groups' | 'ofGroup' | 'entries' | 'size'>
+export type ReadonlyKnobTable<T> = Pick<KnobTable<T>, 'get' | 'groups' | 'ofGroup' | 'entries' | 'forEach' | 'size'>

@@ -64,7 +64,8 @@ export interface IoState {
   readonly pressurePermyriad?: number
   /** What of their configured limits offline pods have now; 10000 is all. */
   readonly sharePermyriad: number
-  readonly is: 'quiet' | 'cut' | 'hold' | 'unknown'
+  /** As for CPU. unknown: no reading tells how online work waits, or it is too old. */
+  readonly is: 'quiet' | 'cut' | 'hold' | 'futile' | 'unknown'
   /** Configured devices that this node does not have. */
   readonly missingDevices: readonly string[]
 }

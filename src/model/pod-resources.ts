@@ -131,7 +131,7 @@ function resources(container: Json, which: 'limits' | 'requests'): Amounts {
       const parsed = parseAmount(name, amount)
       if (parsed !== undefined) amounts[name] = parsed
     } catch (thrown) {
-      throw new Error(`resources.${which}.${name}: ${messageOf(thrown)}`, { cause: thrown })
+      throw new Error(`resources.${which}.${name.slice(0, 80)}: ${messageOf(thrown)}`, { cause: thrown })
     }
   }
   return amounts

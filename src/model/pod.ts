@@ -38,6 +38,8 @@ export interface PodSpec {
   readonly controllerKind?: string
   /** The kubelet runs it from a file: nobody else can end it. */
   readonly isStatic?: true
+  /** spec.terminationGracePeriodSeconds: time that it has to end, in seconds; absent where nobody said (Kubernetes: 30 then). */
+  readonly graceSeconds?: number
   readonly kubeletQos: KubeletQos
   /** Sum over the containers; an absent request counts as 0. */
   readonly requests: { readonly cpuMilli: MilliCpu; readonly memoryBytes: Bytes }

@@ -20,6 +20,8 @@ export interface TickRecord {
   readonly tookMs: number
   /** How long after its due time the tick began, in milliseconds. */
   readonly lateMs: number
+  /** When a guard beat or tick first saw the node above the watermark; undefined while it is below, or where nobody tells. Monotonic ms. */
+  readonly aboveSinceMs?: number
 }
 
 /** How one extended resource stands with the kubelet. */

@@ -7,7 +7,7 @@
 import { CpuSet } from '../cpu/index.ts'
 import type { GroupPath, KnobKind, KnobSetting, KnobValue } from '../model/index.ts'
 import { groupDepth, isQuota, type KnobTable, parentGroup, sameValue } from '../model/index.ts'
-import type { PlanInput, Target } from './diff.ts'
+import type { PlanInput, Target } from './targets.ts'
 import { compareWidth, inPeriodOf, isUnlimited } from './width.ts'
 
 /** Clips `targets` in place, and adds targets for groups that have to give way. */

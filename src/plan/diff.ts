@@ -5,72 +5,16 @@
  *   burst     lowered before the quotas, raised after them: it may never exceed the quota
  *   idle      cleared before a weight is written, set after
  *   cookies   cleared before bvt is set, given after it was cleared: kernels have locked up with both
+ *   freeze    thawed before anything else, frozen after everything else: nothing else helps a group that stands still
+ *   ioMax     a wish speaks for the devices that it lists; those of others stay as they are
  * A knob that nobody wants any more and that still holds what the agent wrote goes back to its original, so `release` is this function
  * with nothing desired.
  */
-import { CpuSet } from '../cpu/index.ts'
-import type {
-  Capabilities,
-  Desired,
-  GroupPath,
-  Journaled,
-  JournaledKnob,
-  KnobKind,
-  KnobSetting,
-  KnobValue,
-  Phase,
-  Plan,
-  Reading,
-  ReadonlyKnobTable,
-  Step,
-  StepBecause,
-} from '../model/index.ts'
-import {
-  groupDepth,
-  identicalValue,
-  isOneWay,
-  isOursByNature,
-  isQuota,
-  KNOB_KINDS,
-  KnobTable,
-  parentGroup,
-  sameValue,
-} from '../model/index.ts'
+import type { GroupPath, KnobKind, KnobTable, KnobValue, Phase, Plan, Step } from '../model/index.ts'
+import { groupDepth, identicalValue, IoLimits, isHeld, KNOB_KINDS, parentGroup, sameValue } from '../model/index.ts'
 import { clipToParents } from './clip.ts'
-import { compareWidth, inPeriodOf, isUnlimited, union } from './width.ts'
-
-export interface PlanInput {
-  readonly desired: Desired
-  readonly actual: ReadonlyKnobTable<Reading<KnobValue>>
-  readonly journaled: Journaled
-  readonly capabilities: Capabilities
-  /** CPUs that can be used now; an original that names others is restored without them. @default all */
-  readonly online?: CpuSet
-  /**
-   * False while a rule can't decide yet. Then nothing is put back and no quota is widened: a restarted agent would otherwise lift every
-   * limit for its first seconds.
-   * @default true
-   */
-  readonly settled?: boolean
-  /**
-   * Groups whose quota may be widened even so: a regulator that went on from what stands in the kernel is behind it, and would otherwise only
-   * ever narrow while the pods can't be read.
-   * @default none
-   */
-  readonly regulated?: readonly GroupPath[]
-  /**
-   * Groups of pods that no source lists. What the agent set for such a pod stays, since it may be on its way out; only a quota that
-   * somebody else had set, and that gave way to a smaller parent, follows the parent up again.
-   * @default none
-   */
-  readonly unlisted?: readonly GroupPath[]
-}
-
-/** A value a knob should come to hold, and why. */
-export interface Target {
-  readonly setting: KnobSetting
-  readonly because: StepBecause
-}
+import { isReadingOfIdle, type PlanInput, restoreTarget, type Target, targetsOf } from './targets.ts'
+import { compareWidth, isUnlimited, union } from './width.ts'
 
 /** Quota first, since it is what suppression acts through; the dear cpuset writes last. */
 const ORDER: readonly KnobKind[] = KNOB_KINDS
@@ -91,51 +35,10 @@ export function diff(input: PlanInput): Plan {
   )
   const lowered = steps.filter((step) => step.kind === 'burst' && step.phase === 'narrow')
   const cleared = steps.filter((step) => step.kind === 'coreCookie' && step.value === 0)
-  const first = new Set([...lowered, ...cleared])
+  const thawed = steps.filter((step) => step.kind === 'freeze' && step.phase === 'widen')
+  const first = new Set([...thawed, ...lowered, ...cleared])
   const rest = steps.filter((step) => step.kind !== 'quota' && !first.has(step))
-  return [...lowered, ...quotas, ...cleared, ...identitySteps(targets, input), ...rest]
-}
-
-function targetsOf(input: PlanInput): KnobTable<Target> {
-  const { desired, actual, journaled, capabilities } = input
-  const targets = new KnobTable<Target>()
-  for (const [group, kind, { setting: wanted, winner }] of desired.entries()) {
-    const now = actual.get(group, kind)?.value
-    const setting = wanted.kind === 'quota' && capabilities.dialect === 'v1' ? inPeriodOf(wanted, now) : wanted
-    targets.set(group, kind, { setting, because: { code: 'claim', rule: winner.rule, because: winner.because } })
-  }
-  if (input.settled === false) return targets
-  for (const [group, kind, entry] of journaled.entries()) {
-    if (desired.get(group, kind) !== undefined || staysAsItIs(group, entry, input)) continue
-    const reading = actual.get(group, kind)
-    if (reading === undefined || !isOurs(kind, reading.value, entry) || isReadingOfIdle(group, kind, journaled)) continue
-    if (isOneWay(kind, reading.value)) continue
-    targets.set(group, kind, restoreTarget(kind, entry, input.online))
-  }
-  return targets
-}
-
-function staysAsItIs(group: GroupPath, { original }: JournaledKnob, { unlisted = [] }: PlanInput): boolean {
-  if (!unlisted.some((known) => group === known || group.startsWith(`${known}/`))) return false
-  return !(isQuota(original) && original.quotaUs !== null)
-}
-
-/** Kernel: under v1 a set that names an offline CPU is refused; the rest of the original follows when the CPU is back. */
-function restoreTarget(kind: KnobKind, { original }: JournaledKnob, online?: CpuSet): Target {
-  const usable = original instanceof CpuSet && online !== undefined ? original.intersect(online) : undefined
-  const value = usable === undefined || usable.isEmpty ? original : usable
-  return { setting: { kind, value } as KnobSetting, because: { code: 'restore' } }
-}
-
-/** Kernel: what an idle group's weight reads is no weight that could be written; it comes back with idle itself. */
-function isReadingOfIdle(group: GroupPath, kind: KnobKind, journaled: Journaled): boolean {
-  return kind === 'weight' && journaled.get(group, 'idle')?.original === 1
-}
-
-/** Whether a value is one the agent wrote, or the original itself: anything else belongs to somebody else now. */
-export function isOurs(kind: KnobKind, value: KnobValue, entry: JournaledKnob): boolean {
-  if (isOursByNature(kind, value)) return true
-  return entry.ours.some((ours) => sameValue(ours, value)) || sameValue(entry.original, value)
+  return [...thawed, ...lowered, ...quotas, ...cleared, ...identitySteps(targets, input), ...rest]
 }
 
 function step(group: GroupPath, target: Target, from: KnobValue | undefined, phase: Phase): Step {
@@ -154,7 +57,7 @@ function changesOf(kind: KnobKind, targets: KnobTable<Target>, { actual }: PlanI
     const target = targets.get(group, kind)
     const from = actual.get(group, kind)?.value
     if (target === undefined || from === undefined) continue
-    const same = target.because.code === 'restore' ? identicalValue : sameValue
+    const same = target.because.code === 'restore' && !(from instanceof IoLimits) ? identicalValue : isHeld
     if (!same(from, target.setting.value)) changes.push({ group, target, from })
   }
   return changes

@@ -1,2 +1,3 @@
 /** Desired against actual → ordered steps, never an illegal state in between. Pure. */
-export { diff, isOurs } from './diff.ts'
+export { diff } from './diff.ts'
+export { isOurs } from './targets.ts'

@@ -16,7 +16,7 @@ export function compareWidth(to: KnobSetting, from: KnobValue): number {
     case 'freeze':
       return amount(from) - to.value
     case 'ioMax':
-      return from instanceof IoLimits ? widthOfLimits(to.value, from) : -1
+      return from instanceof IoLimits ? widthOfLimits(to.value.over(from), from) : -1
     case 'weight':
     case 'bvt':
     case 'qosLevel':

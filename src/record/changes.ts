@@ -14,11 +14,13 @@ import type {
   PodFinding,
   QosClass,
   ReadonlyKnobTable,
+  RuleName,
   StepResult,
   SuppressionState,
   TickRecord,
 } from '../model/index.ts'
 import { isSuccess, KnobTable, parentGroup, podKey, sameValue } from '../model/index.ts'
+import { type LadderChange, LadderTracker } from './ladder-changes.ts'
 
 export type Change =
   | { readonly kind: 'write' | 'refused'; readonly result: StepResult; readonly pod: string | undefined }
@@ -34,6 +36,19 @@ export type Change =
   | { readonly kind: 'finding'; readonly finding: PodFinding }
   | { readonly kind: 'signal'; readonly signals: NodeSignals }
   | { readonly kind: 'error'; readonly text: string }
+  | LadderChange
+
+/** Rules whose values follow the use of the node, and so change many times a minute. */
+const FREQUENT_RULES: ReadonlySet<RuleName> = new Set(['suppressCpu', 'suppressIo'])
+
+/** Whether changes like this one may come many times a second: moves of the allowance, and the writes that follow from them. */
+export function isFrequent(change: Change): boolean {
+  if (change.kind === 'allowance') return true
+  if (change.kind !== 'write') return false
+  const { because } = change.result.step
+  const innermost = because.code === 'clipped' ? because.wanted : because
+  return innermost?.code === 'claim' && FREQUENT_RULES.has(innermost.rule)
+}
 
 /** The last attempt to write a knob. */
 export interface LastWrite {
@@ -52,6 +67,7 @@ export class ChangeTracker {
   readonly #writes = new KnobTable<LastWrite>()
   readonly #pods = new Map<string, ClassifiedPod>()
   readonly #podOfGroup = new Map<GroupPath, string>()
+  readonly #ladders = new LadderTracker()
   readonly #offers = new Map<OfflineResource, Offer>()
   #abstentions: ReadonlyMap<string, Abstention> = new Map()
   #problems: ReadonlySet<string> = new Set()
@@ -75,6 +91,7 @@ export class ChangeTracker {
       this.#forgetGone(snapshot.actual)
     }
     this.#compareSuppression(decision.suppression, changes)
+    this.#ladders.next(record, changes)
     this.#compareSignals(decision.signals, changes)
     for (const offer of decision.offers) this.#compareOffer(offer, changes)
     this.#compareAbstentions(decision.abstentions, changes)
@@ -156,8 +173,8 @@ export class ChangeTracker {
     const { step, outcome } = result
     const last = this.#writes.get(step.group, step.kind)
     this.#writes.set(step.group, step.kind, { result, atMs: nowMs })
-    // A pod that ended between decision and write, and a write that turned out needless, are no news.
-    if (outcome.is === 'vanished' || outcome.is === 'unchanged') return
+    // A pod that ended between decision and write, and a write that turned out needless, are no news. Of one that has begun the end is.
+    if (outcome.is === 'vanished' || outcome.is === 'unchanged' || outcome.is === 'begun') return
     const repeated = last !== undefined && sameOutcome(last.result.outcome, outcome)
     const pod = this.#podOfGroup.get(step.group) ?? this.#podOfGroup.get(parentGroup(step.group))
     if (!isSuccess(outcome)) {

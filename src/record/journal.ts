@@ -1,24 +1,25 @@
 /**
- * The last decisions, in memory: a ring of changes with a running number, for /journal and for people who come after the fact. It
+ * The last decisions, in memory: rings of changes with a running number, for /journal and for people who come after the fact. It
  * keeps the change itself and renders it when asked, so that entering one costs a hot tick next to nothing.
  * Not to be taken for the restore journal of actuate/, which is a file and holds original values.
  */
 import type { Instant } from '../model/index.ts'
 import { formatKnobValue, podKey } from '../model/index.ts'
-import type { Change } from './changes.ts'
+import { type Change, isFrequent } from './changes.ts'
+import { count } from './layout.ts'
 import {
-  count,
   renderClassBecause,
   renderFinding,
   renderOutcome,
   renderSignals,
   renderStep,
   renderStepBecause,
-  renderSuppression,
   renderValue,
   renderAbstention,
 } from './render.ts'
+import { ladderView } from './ladder-views.ts'
 import { renderOffer } from './render-offer.ts'
+import { renderSuppression } from './render-squeeze.ts'
 
 /** A change as people and programs read it; values in the words of the kernel file. */
 export interface ChangeView {
@@ -34,7 +35,7 @@ export interface ChangeView {
 }
 
 export interface JournalEntry extends ChangeView {
-  /** From 1, without gaps. */
+  /** From 1, without gaps among the newest; see Journal. */
   readonly seq: number
   readonly wallMs: number
   readonly nowMs: number
@@ -69,34 +70,57 @@ interface Kept {
   readonly change: Change
 }
 
-export class Journal {
+/** The last so many, the oldest of which is overwritten. */
+class Ring {
   readonly #capacity: number
-  readonly #ring: Kept[] = []
+  readonly #kept: Kept[] = []
+  #next = 0
+
+  constructor(capacity: number) {
+    this.#capacity = capacity
+  }
+
+  push(kept: Kept): void {
+    this.#kept[this.#next] = kept
+    this.#next = (this.#next + 1) % this.#capacity
+  }
+
+  /** Oldest first. */
+  entries(): readonly Kept[] {
+    return [...this.#kept.slice(this.#next), ...this.#kept.slice(0, this.#next)]
+  }
+}
+
+/**
+ * While the node is hot the allowance moves many times a second, so moves have a ring of their own: a night of them does not push out
+ * that a pod was evicted. The older part of the journal may therefore lack them.
+ */
+export class Journal {
+  readonly #moves: Ring
+  readonly #news: Ring
   #seq = 0
 
-  /** Keeps the last `capacity` entries, at least 1. */
+  /** Keeps the last `capacity` entries (at least 1) of either ring. */
   constructor(capacity: number) {
-    this.#capacity = Math.max(1, capacity)
+    this.#moves = new Ring(Math.max(1, capacity))
+    this.#news = new Ring(Math.max(1, capacity))
   }
 
   enter(change: Change, at: Instant): void {
     this.#seq += 1
-    this.#ring[(this.#seq - 1) % this.#capacity] = { seq: this.#seq, at: { nowMs: at.nowMs, wallMs: at.wallMs }, change }
+    const ring = isFrequent(change) ? this.#moves : this.#news
+    ring.push({ seq: this.#seq, at: { nowMs: at.nowMs, wallMs: at.wallMs }, change })
   }
 
   query({ since, pod, limit = DEFAULT_LIMIT }: JournalQuery): JournalPage {
-    const oldest = Math.max(1, this.#seq - this.#capacity + 1)
-    const matching: Kept[] = []
-    for (let seq = Math.max(oldest, (since ?? 0) + 1); seq <= this.#seq; seq++) {
-      const kept = this.#ring[(seq - 1) % this.#capacity]
-      if (kept !== undefined && (pod === undefined || podOf(kept.change) === pod)) matching.push(kept)
-    }
+    const kept = [...this.#moves.entries(), ...this.#news.entries()].sort((a, b) => a.seq - b.seq)
+    const matching = kept.filter(({ seq, change }) => seq > (since ?? 0) && (pod === undefined || podOf(change) === pod))
     const page = since === undefined ? matching.slice(-limit) : matching.slice(0, limit)
     const cut = since !== undefined && matching.length > page.length
     return {
       entries: page.map(({ seq, at, change }) => ({ seq, wallMs: at.wallMs, nowMs: at.nowMs, ...viewOf(change) })),
       next: cut ? (page.at(-1)?.seq ?? this.#seq) : this.#seq,
-      oldest: this.#seq === 0 ? 0 : oldest,
+      oldest: kept[0]?.seq ?? 0,
     }
   }
 }
@@ -104,6 +128,7 @@ export class Journal {
 function podOf(change: Change): string | undefined {
   if (change.kind === 'pod') return podKey(change.pod.reading.spec)
   if (change.kind === 'finding') return podKey(change.finding)
+  if (change.kind === 'eviction') return podKey(change.wish)
   return change.kind === 'write' || change.kind === 'refused' ? change.pod : undefined
 }
 
@@ -143,6 +168,14 @@ export function viewOf(change: Change): ChangeView {
       return { kind: change.kind, to: change.signals.hot ? 'hot' : 'not hot', text: renderSignals(change.signals) }
     case 'error':
       return { kind: change.kind, text: change.text }
+    case 'rung':
+    case 'blockedRung':
+    case 'pressure':
+    case 'swing':
+    case 'sales':
+    case 'io':
+    case 'eviction':
+      return ladderView(change)
   }
 }
 

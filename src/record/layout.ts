@@ -1,5 +1,5 @@
 /**
- * Plain text for terminals: aligned columns, wrapped and clipped lines, durations. No colours, since the same text goes over
+ * Plain text for terminals: aligned columns, wrapped and clipped lines, durations, counted nouns. No colours, since the same text goes over
  * HTTP, into tickets and through grep.
  */
 
@@ -17,6 +17,11 @@ export function formatDuration(ms: number): string {
   if (minutes < 60) return `${minutes} min ${Math.floor((ms % 60_000) / 1000)} s`
   const hours = Math.floor(minutes / 60)
   return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`
+}
+
+/** `1 unit`, `12 units`. */
+export function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`
 }
 
 /** At most `width` characters, with an ellipsis for what was cut. */

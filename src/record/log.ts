@@ -1,12 +1,15 @@
 /**
  * Logs: one JSON line per change, with a stable `msg` and the data in fields, so that lines can be counted and filtered. Written
  * without a worker and without waiting: a reader of the log that has stalled must not stall the loop that suppresses offline
- * work, so lines beyond a bound are dropped rather than waited for. What is buffered is flushed when the process exits.
+ * work, so lines beyond a bound are dropped rather than waited for. What is buffered is flushed when the process exits. How many lines
+ * there may be a minute is bounded as well (log-limit.ts).
  */
 import { type DestinationStream, destination as fileDestination, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino'
 import type { SuppressionState } from '../model/index.ts'
-import type { Change } from './changes.ts'
+import { type Change, isFrequent } from './changes.ts'
 import { viewOf } from './journal.ts'
+import type { LadderChange } from './ladder-changes.ts'
+import { limitLines } from './log-limit.ts'
 
 export type Logger = PinoLogger
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
@@ -22,6 +25,7 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      hooks: { logMethod: limitLines() },
     },
     destination ?? fileDestination({ dest: STDERR, sync: false, maxLength: MAX_BUFFERED_BYTES }),
   )
@@ -37,6 +41,35 @@ const MESSAGES: Readonly<Record<Change['kind'], string>> = {
   finding: 'pod asks for something odd',
   signal: 'node signal changed',
   error: 'error',
+  rung: 'rung changed',
+  blockedRung: 'rung out of reach',
+  pressure: 'pressure guard changed',
+  swing: 'allowance swings',
+  sales: 'sales changed',
+  io: 'io changed',
+  eviction: 'eviction',
+}
+
+/** What somebody should look at is a warning; that it is over is not. */
+function ladderLevel(change: LadderChange): 'info' | 'warn' {
+  switch (change.kind) {
+    case 'rung':
+      return change.state.ladder.inForce.length > change.was.length ? 'warn' : 'info'
+    case 'blockedRung':
+      return change.waiting === undefined ? 'info' : 'warn'
+    case 'pressure':
+      return change.event === 'futile' ? 'warn' : 'info'
+    case 'swing':
+      return change.state.swings ? 'warn' : 'info'
+    case 'sales':
+      return change.stop === undefined ? 'info' : 'warn'
+    case 'io':
+      return change.event === 'futile' || (change.event === 'devices' && (change.state?.missingDevices.length ?? 0) > 0)
+        ? 'warn'
+        : 'info'
+    case 'eviction':
+      return change.record === undefined || change.record.is === 'gone' || change.record.is === 'dryRun' ? 'info' : 'warn'
+  }
 }
 
 export class ChangeLog {
@@ -65,11 +98,8 @@ export class ChangeLog {
     switch (change.kind) {
       case 'allowance':
         return this.#isLarge(change.state) ? 'info' : 'debug'
-      case 'write': {
-        const { because } = change.result.step
-        const innermost = because.code === 'clipped' ? because.wanted : because
-        return innermost?.code === 'claim' && innermost.rule === 'suppressCpu' ? 'debug' : 'info'
-      }
+      case 'write':
+        return isFrequent(change) ? 'debug' : 'info'
       case 'refused':
       case 'finding':
         return 'warn'
@@ -81,6 +111,14 @@ export class ChangeLog {
       case 'pod':
       case 'signal':
         return 'info'
+      case 'rung':
+      case 'blockedRung':
+      case 'pressure':
+      case 'swing':
+      case 'sales':
+      case 'io':
+      case 'eviction':
+        return ladderLevel(change)
     }
   }
 

@@ -5,14 +5,15 @@
  */
 import type { AllocationSource, ClusterState, Instant, ResourceState, TickRecord } from '../model/index.ts'
 import { messageOf } from '../model/index.ts'
+import { BeatWindow } from './beats.ts'
 import { type Change, ChangeTracker } from './changes.ts'
 import { explain, type Explanation } from './explain/explain.ts'
 import { Journal, type JournalPage, type JournalQuery } from './journal.ts'
 import { ChangeLog, type Logger } from './log.ts'
 import { Metrics, type ReloadOutcome } from './metrics/metrics.ts'
-import { count } from './render.ts'
+
 import { type LoopStatus, type Status, statusOf } from './status/status.ts'
-import { formatDuration } from './layout.ts'
+import { count, formatDuration } from './layout.ts'
 
 export interface RecorderOptions {
   readonly version: string
@@ -52,7 +53,8 @@ export class Recorder {
   #resources: readonly ResourceState[] = []
   #cluster: ClusterState | undefined
   #allocations: AllocationSource | undefined
-  #loop: { -readonly [Key in keyof LoopStatus]: LoopStatus[Key] } = {
+  readonly #beats = new BeatWindow()
+  #loop: { -readonly [Key in keyof Omit<LoopStatus, 'lastBeats'>]: LoopStatus[Key] } = {
     ticks: 0,
     failingTicks: 0,
     failedTicks: 0,
@@ -97,6 +99,7 @@ export class Recorder {
   /** Takes a guard beat that came `lateMs` after it was due; `late` when that is more than the loop tolerates. */
   guardBeat(lateMs: number, late: boolean): void {
     this.#loop.guardBeats += 1
+    this.#beats.take(late)
     if (late) this.#loop.lateGuardBeats += 1
     this.#metrics.guardBeat(lateMs, late)
   }
@@ -158,7 +161,7 @@ export class Recorder {
           pid: process.pid,
         },
         startedMs,
-        loop: { ...this.#loop },
+        loop: { ...this.#loop, lastBeats: this.#beats.counts },
         writes: this.#tracker.writes,
         resources: this.#resources,
         cluster: this.#cluster,

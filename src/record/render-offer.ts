@@ -4,7 +4,7 @@
  */
 import type { Offer, OfferBecause, OfflineResource } from '../model/index.ts'
 import { formatBytes, formatMilliCpu, formatPermyriad } from '../model/index.ts'
-import { count } from './render.ts'
+import { count } from './layout.ts'
 
 const TERMS: Readonly<Record<string, string>> = {
   reclaimMilli: 'reclaimable',

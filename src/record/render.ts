@@ -5,7 +5,6 @@
  */
 import type {
   Abstention,
-  AllowanceBound,
   Because,
   ClassBecause,
   ExclusiveClass,
@@ -17,10 +16,10 @@ import type {
   PodProblem,
   Step,
   StepBecause,
-  SuppressionInputs,
-  SuppressionState,
 } from '../model/index.ts'
 import { findingText, formatBytes, formatKnobValue, formatMilliCpu, formatPermyriad } from '../model/index.ts'
+import { count } from './layout.ts'
+import { renderSqueezeBecause } from './render-squeeze.ts'
 
 /** A value of a knob in the words of its kernel file; `unknown` for one that was never read. */
 export function renderValue(kind: KnobKind, value: KnobValue | undefined): string {
@@ -65,104 +64,18 @@ export function renderBecause(because: Because): string {
         `the BE pod asked for ${formatMilliCpu(because.askedMilli)} and has CPUs of its own among the best-effort CPUs ` +
         `${because.bestEffort}: no other BE pod runs there, OT does`
       )
-    case 'suppress.root':
-      return `${formula(because.inputs)}${boundNote(because.bound, because.inputs)}${untaggedNote(because.untaggedMilli)}`
-    case 'suppress.narrow':
-      return (
-        `the node uses ${formatPermyriad(because.nodePermyriad)} (from ${formatPermyriad(because.enterPermyriad)}, or while online work waits): ` +
-        `offline pods keep to few CPUs${because.dedicated === '' ? '' : `, ${because.dedicated} first, which are theirs alone`}`
-      )
-    case 'suppress.freeze':
-      return `the node uses ${formatPermyriad(because.nodePermyriad)} (from ${formatPermyriad(because.enterPermyriad)}, or while online work waits): OT pods stand still`
-    case 'memory.high':
-      return (
-        `${formatPermyriad(because.availablePermyriad)} of the memory is available (rung ${because.rung} from ` +
-        `${formatPermyriad(because.enterPermyriad)}): memory of ${because.qosClass} pods is reclaimed, this one's working set is ${formatBytes(because.workingSetBytes)}`
-      )
-    case 'memory.protect':
-      return `${formatPermyriad(because.sharePermyriad)} of the ${formatBytes(because.ofBytes)} that online pods request is protected from reclaim`
-    case 'io.weight':
-      return `${because.qosClass} yields to online work on block devices${because.pressed ? ', and all the more while it waits' : ''}`
-    case 'io.limits':
-      return (
-        `${formatPermyriad(because.sharePermyriad)} of the configured limits, split over ${count(because.groups, 'group')}` +
-        (because.reservedDevices.length === 0 ? '' : `; ${because.reservedDevices.join(', ')} for online work`)
-      )
     case 'own.weight':
-      return 'the agent itself: it must get its turn in time on a full node'
+      return 'the agent itself: it must get its turn in time on a full node, so its group goes before others beside it'
+    case 'suppress.root':
     case 'suppress.ot':
-      return (
-        `OT pods together get ${formatMilliCpu(because.otAllowanceMilli)}, split by what they asked for: allowance ` +
-        `${formatMilliCpu(because.allowanceMilli)}, of which BE demands ${formatMilliCpu(because.beDemandMilli)}${otNote(because.bound)}`
-      )
+    case 'suppress.narrow':
+    case 'suppress.freeze':
+    case 'memory.high':
+    case 'memory.protect':
+    case 'io.weight':
+    case 'io.limits':
+      return renderSqueezeBecause(because)
   }
-}
-
-/** Where suppression stands, with the sum that leads there. */
-export function renderSuppression(state: SuppressionState): string {
-  return (
-    `allowance ${formatMilliCpu(state.allowanceMilli)} for BE and OT: ${formula(state.inputs)}` +
-    `${boundNote(state.bound, state.inputs)}; OT alone ${formatMilliCpu(state.otAllowanceMilli)}`
-  )
-}
-
-function formula(inputs: SuppressionInputs): string {
-  return (
-    `watermark ${formatPermyriad(inputs.watermarkPermyriad)} of ${formatMilliCpu(inputs.capacityMilli)} is ` +
-    `${formatMilliCpu(inputs.watermarkMilli)}, less ${formatMilliCpu(inputs.onlineMilli)} that online services and the system use ` +
-    `(peak over the dwell time) and ${formatMilliCpu(inputs.marginMilli)} margin`
-  )
-}
-
-function boundNote(bound: AllowanceBound, inputs: SuppressionInputs): string {
-  const leaves = formatMilliCpu(Math.max(0, inputs.watermarkMilli - inputs.onlineMilli - inputs.marginMilli))
-  switch (bound) {
-    case 'watermark':
-      return ''
-    case 'growth':
-      return `; growing back in steps towards ${leaves}`
-    case 'dwell':
-      return `; may grow towards ${leaves} once the dwell time is over`
-    case 'deadBand':
-      return `; kept, since ${leaves} is too small a change to write`
-    case 'floor':
-      return `; that leaves ${leaves}, so the floor of ${formatMilliCpu(inputs.floorMilli)} holds`
-    case 'cpuset':
-      return `; that leaves ${leaves}, more than the best-effort CPUs can give`
-    case 'stale':
-      return '; held or lowered, since the CPU readings are missing or old'
-    case 'pressure':
-      return '; cut, since online work waits for CPU'
-    case 'pressureHold':
-      return '; does not grow while online work still waits for CPU'
-  }
-}
-
-function otNote(bound: AllowanceBound): string {
-  switch (bound) {
-    case 'watermark':
-    case 'cpuset':
-      return ''
-    case 'growth':
-      return '; growing back in steps'
-    case 'dwell':
-      return '; may grow once the dwell time is over'
-    case 'deadBand':
-      return '; kept, since the change is too small to write'
-    case 'floor':
-      return '; the floor of OT holds'
-    case 'stale':
-      return '; held, since the CPU readings are missing or old'
-    case 'pressure':
-      return '; cut, since online work waits for CPU'
-    case 'pressureHold':
-      return '; does not grow while online work still waits for CPU'
-  }
-}
-
-function untaggedNote(untaggedMilli: number): string {
-  if (untaggedMilli === 0) return ''
-  return `; ${formatMilliCpu(untaggedMilli)} of untagged pods under the same root and room for their growth come on top`
 }
 
 function burstReason({ qosClass, sharePermyriad, quotaUs, throttledPermyriad }: Because & { code: 'burst' }): string {
@@ -288,7 +201,7 @@ export function renderOutcome(outcome: Outcome): string {
     case 'forbidden':
       return `this process may not write there (${outcome.errno}): check its privileges and how the cgroup tree is mounted`
     case 'begun':
-      return 'begun: it may reclaim memory, and runs beside the loop'
+      return 'begun: it may have to reclaim memory first, so it runs beside the loop'
     case 'busy':
       return `the kernel is busy (${outcome.errno}): tried again on the next tick`
     case 'mismatch':
@@ -296,9 +209,4 @@ export function renderOutcome(outcome: Outcome): string {
     case 'failed':
       return `the write failed (${outcome.errno})`
   }
-}
-
-/** `1 unit`, `12 units`. */
-export function count(amount: number, noun: string): string {
-  return `${amount} ${noun}${amount === 1 ? '' : 's'}`
 }

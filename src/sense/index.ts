@@ -1,3 +1,3 @@
 /** Assembles one immutable NodeSnapshot from the kernel port and the pod source. */
 export { PodDirectory } from './pod-directory.ts'
-export { Sensor } from './sensor.ts'
+export { type GuardReading, Sensor } from './sensor.ts'

@@ -36,15 +36,15 @@ export class KnobReadings {
 
   /** Reads what the next plan is about; `everything` at the calm pace, otherwise only what has no reading yet. */
   refresh(desired: Desired, journaled: Journaled, nowMs: number, everything: boolean): void {
-    for (const table of [desired, journaled]) {
-      for (const [group, kind] of table.entries()) {
-        if (this.#isStale(group, kind, nowMs, everything)) this.read(group, kind, nowMs)
-      }
+    const readIfStale = (group: GroupPath, kind: KnobKind): void => {
+      if (this.#isStale(group, kind, nowMs, everything)) this.read(group, kind, nowMs)
     }
+    desired.forEach(readIfStale)
+    journaled.forEach(readIfStale)
     // Whether idle is set decides if a weight can be written at all. Only a refused write says that it has changed meanwhile.
-    for (const [group, kind] of desired.entries()) {
+    desired.forEach((group, kind) => {
       if (kind === 'weight' && this.#isStale(group, 'idle', nowMs, false)) this.read(group, 'idle', nowMs)
-    }
+    })
   }
 
   #isStale(group: GroupPath, kind: KnobKind, nowMs: number, everything: boolean): boolean {
@@ -59,7 +59,8 @@ export class KnobReadings {
   /** Takes in what was read back after the writes. */
   observe(results: readonly StepResult[], nowMs: number): void {
     for (const { step, outcome } of results) {
-      if (outcome.is === 'applied' || outcome.is === 'unchanged') {
+      // A step of ioMax lists only the devices that it speaks for.
+      if ((outcome.is === 'applied' || outcome.is === 'unchanged') && step.kind !== 'ioMax') {
         this.#table.set(step.group, step.kind, { value: step.value, atMs: nowMs, source: step.kind })
       } else {
         this.read(step.group, step.kind, nowMs)

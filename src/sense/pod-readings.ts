@@ -174,7 +174,7 @@ export class PodReadings {
     if (!this.#kernel.readThrottling(pod.group, this.#throttling)) return
     const periods = this.#throttling.periods - pod.throttling.periods
     const throttled = this.#throttling.throttledPeriods - pod.throttling.throttledPeriods
-    pod.throttledPermyriad = periods <= 0 ? 0 : Math.round((throttled * 10_000) / periods)
+    pod.throttledPermyriad = periods <= 0 ? 0 : Math.min(10_000, Math.max(0, Math.round((throttled * 10_000) / periods)))
     pod.throttling = { ...this.#throttling }
   }
 

@@ -11,6 +11,8 @@ export class RateWindow {
   readonly #total: Float64Array
   readonly #leastMs: number
   #newest = -1
+  /** Of the last rate. */
+  #spanMs = 0
   #count = 0
 
   /** `windowMs` is the longest window that will be asked for; `samples` how many are kept, at least 2. */
@@ -49,6 +51,12 @@ export class RateWindow {
    * than two samples. `spanMs` says how long the span was.
    */
   perSecond(windowMs: number): { readonly rate: number; readonly spanMs: number } | undefined {
+    const rate = this.ratePerSecond(windowMs)
+    return rate === undefined ? undefined : { rate, spanMs: this.#spanMs }
+  }
+
+  /** The rate alone, without an object for it: for what is asked on every beat. */
+  ratePerSecond(windowMs: number): number | undefined {
     if (this.#count < 2) return undefined
     const newestMs = this.#atMs[this.#newest] ?? 0
     let index = this.#newest
@@ -57,7 +65,8 @@ export class RateWindow {
       index = (this.#newest - steps + this.#size) % this.#size
       spanMs = newestMs - (this.#atMs[index] ?? 0)
     }
+    this.#spanMs = spanMs
     if (spanMs <= 0) return undefined
-    return { rate: (((this.#total[this.#newest] ?? 0) - (this.#total[index] ?? 0)) * 1000) / spanMs, spanMs }
+    return (((this.#total[this.#newest] ?? 0) - (this.#total[index] ?? 0)) * 1000) / spanMs
   }
 }

@@ -5,23 +5,26 @@
 import type { CpuTopology } from '../cpu/index.ts'
 import type {
   CpuUse,
+  EvictionsView,
   GroupLayout,
   GroupPath,
   Instant,
   KernelPort,
-  NodeReadings,
   NodeSnapshot,
   OfflineResource,
   PodSource,
-  PressureResource,
   Reading,
 } from '../model/index.ts'
-import { childGroup, KUBELET_QOS, NO_EVICTIONS, parentGroup, qosRoot } from '../model/index.ts'
+import { childGroup, KUBELET_QOS, parentGroup, qosRoot } from '../model/index.ts'
 import { KnobReadings } from './knob-readings.ts'
+import { Lookups } from './lookups.ts'
+import { WholeNode } from './node-readings.ts'
+import { OnlinePressure } from './online-pressure.ts'
 import { PodReadings } from './pod-readings.ts'
 import { RateWindow } from './rates.ts'
 
-const PRESSURES = ['cpu', 'memory', 'io'] as const satisfies readonly PressureResource[]
+/** Stalls are averaged over so long until somebody says otherwise. */
+const PRESSURE_MS = 200
 
 export interface SensorOptions {
   readonly kernel: KernelPort
@@ -29,12 +32,27 @@ export interface SensorOptions {
   readonly layout: GroupLayout
   /** Shortest span over which CPU use is averaged. */
   readonly windowMs: number
+  /** Shortest span over which stalls of online groups, and the run queue, are averaged. @default 200 */
+  readonly pressureMs?: number
 }
 
-/** What the guard beat sees. Milli-CPU; undefined until there are two samples. */
+/** What the guard beat sees, undefined for what can't be told yet. The same object on every beat: read it at once. */
 export interface GuardReading {
+  /** Milli-CPU of the whole node. */
   readonly nodeMilli: number | undefined
+  /** Milli-CPU of the offline root. */
   readonly offlineMilli: number | undefined
+  /** Share of the time in which some task of online work waited for CPU; undefined where groups count no stalls. */
+  readonly onlinePressurePermyriad: number | undefined
+  /** Memory available, of all memory; at most 100 ms old. */
+  readonly availablePermyriad: number | undefined
+}
+
+/** What a snapshot takes in from outside the kernel. */
+export interface SenseInputs {
+  /** What the kubelet was promised and no listed pod accounts for. */
+  readonly inFlightUnits: Readonly<Partial<Record<OfflineResource, number>>>
+  readonly evictions: EvictionsView
 }
 
 export class Sensor {
@@ -44,23 +62,33 @@ export class Sensor {
   readonly #offlineRoot: GroupPath
   readonly #nodeCpu: RateWindow
   readonly #offlineCpu: RateWindow
-  readonly #pressure: Readonly<Record<PressureResource, RateWindow>>
+  readonly #node: WholeNode
+  readonly #online: OnlinePressure
+  readonly #lookups: Lookups
+  readonly #guardReading: { -readonly [Key in keyof GuardReading]: GuardReading[Key] } = {
+    nodeMilli: undefined,
+    offlineMilli: undefined,
+    onlinePressurePermyriad: undefined,
+    availablePermyriad: undefined,
+  }
   #topology: CpuTopology
   #onlineText: string
-  #slow: NodeReadings = {}
   #seq = 0
   #sweptRevision = -1
 
   constructor(options: SensorOptions) {
+    const { kernel, layout, windowMs, pressureMs = PRESSURE_MS } = options
     this.#options = options
-    this.#offlineRoot = qosRoot(options.layout, 'BestEffort')
-    this.#nodeCpu = new RateWindow(options.windowMs)
-    this.#offlineCpu = new RateWindow(options.windowMs)
-    this.knobs = new KnobReadings(options.kernel)
-    this.pods = new PodReadings(options.kernel, options.layout, this.knobs)
-    this.#pressure = { cpu: new RateWindow(), memory: new RateWindow(), io: new RateWindow() }
-    this.#topology = options.kernel.readTopology()
-    this.#onlineText = options.kernel.readOnlineText()
+    this.#offlineRoot = qosRoot(layout, 'BestEffort')
+    this.#nodeCpu = new RateWindow(windowMs)
+    this.#offlineCpu = new RateWindow(windowMs)
+    this.knobs = new KnobReadings(kernel)
+    this.pods = new PodReadings(kernel, layout, this.knobs)
+    this.#node = new WholeNode(kernel, pressureMs)
+    this.#online = new OnlinePressure(kernel, qosRoot(layout, 'Burstable'), pressureMs)
+    this.#lookups = new Lookups(kernel)
+    this.#topology = kernel.readTopology()
+    this.#onlineText = kernel.readOnlineText()
   }
 
   get topology(): CpuTopology {
@@ -72,29 +100,56 @@ export class Sensor {
     return this.#options.pods.list().revision !== this.#sweptRevision
   }
 
-  /** The guard beat: two held files, nothing else. */
+  /** Shortest span over which stalls of online groups, and the run queue, are averaged. */
+  get pressureMs(): number {
+    return this.#online.windowMs
+  }
+
+  set pressureMs(windowMs: number) {
+    this.#online.windowMs = windowMs
+    this.#node.windowMs = windowMs
+  }
+
+  /** Block devices to look for, by their names or numbers. */
+  get deviceNames(): readonly string[] {
+    return this.#lookups.deviceNames
+  }
+
+  set deviceNames(names: readonly string[]) {
+    this.#lookups.deviceNames = names
+  }
+
+  /** The guard beat: a handful of held files, nothing else. */
   guard(nowMs: number): GuardReading {
     this.#sampleCpu(nowMs)
-    return { nodeMilli: this.#guardMilli(this.#nodeCpu, nowMs), offlineMilli: this.#guardMilli(this.#offlineCpu, nowMs) }
+    const reading = this.#guardReading
+    reading.nodeMilli = this.#guardMilli(this.#nodeCpu, nowMs)
+    reading.offlineMilli = this.#guardMilli(this.#offlineCpu, nowMs)
+    reading.onlinePressurePermyriad = this.#online.beat(nowMs)
+    if (!this.#online.countsStalls) this.#node.sampleRunQueue(nowMs)
+    reading.availablePermyriad = this.#node.availablePermyriad(nowMs)
+    return reading
   }
 
   /** Undefined when the kernel did not answer on this beat: an old rate must not keep the node hot. */
   #guardMilli(window: RateWindow, nowMs: number): number | undefined {
-    const rate = window.newestMs === nowMs ? window.perSecond(this.#options.windowMs) : undefined
-    return rate === undefined ? undefined : rate.rate / 1000
+    const rate = window.newestMs === nowMs ? window.ratePerSecond(this.#options.windowMs) : undefined
+    return rate === undefined ? undefined : rate / 1000
   }
 
-  /** A snapshot at `at`. `inFlightUnits` is what the kubelet was promised and no listed pod accounts for. */
-  sense(at: Instant, pace: 'calm' | 'hot', inFlightUnits: Readonly<Partial<Record<OfflineResource, number>>>): NodeSnapshot {
+  sense(at: Instant, pace: 'calm' | 'hot', { inFlightUnits, evictions }: SenseInputs): NodeSnapshot {
     const { kernel, pods, layout } = this.#options
     this.#sampleCpu(at.nowMs)
     const list = pods.list()
     if (pace === 'calm') {
       this.pods.sweep(list, at.nowMs)
       this.#sweptRevision = list.revision
-      this.#readSlow(at.nowMs)
+      this.#online.follow(this.pods.readings)
+      this.#lookups.refresh(at.nowMs)
       this.#followHotplug()
     }
+    this.#online.tick(at.nowMs, pace === 'calm')
+    this.#node.tick(at.nowMs, { runQueue: !this.#online.countsStalls })
     this.knobs.read(this.#offlineRoot, 'quota', at.nowMs)
     if (pace === 'calm') this.#readNestedQuotas(at.nowMs)
     if (pace === 'calm') this.#readRootSets(at.nowMs)
@@ -109,16 +164,16 @@ export class Sensor {
       layout,
       topology: this.#topology,
       capabilities: kernel.capabilities,
-      node: { ...this.#slow, ...(node === undefined ? {} : { cpu: node }) },
+      node: { ...this.#node.readings, ...(node === undefined ? {} : { cpu: node }) },
+      online: this.#online.readings,
       bestEffort: { group: this.#offlineRoot, ...(offline === undefined ? {} : { cpu: offline }) },
       pods: { pods: this.pods.readings, everRead: list.everRead, atMs: list.atMs, source: list.source, problems: list.problems },
       unlistedGroups: this.pods.unlisted,
       actual: this.knobs.table,
       inFlightUnits,
-      online: {},
-      devices: new Map(),
-      evictions: NO_EVICTIONS,
-      ownGroups: [],
+      devices: this.#lookups.devices,
+      evictions,
+      ownGroups: this.#lookups.ownGroups,
     }
   }
 
@@ -136,23 +191,6 @@ export class Sensor {
     const atMs = window.newestMs
     if (rate === undefined || atMs === undefined) return undefined
     return { value: { usedMilli: Math.max(0, rate.rate / 1000), windowMs: rate.spanMs }, atMs, source }
-  }
-
-  /** Memory and pressure; a reading that fails leaves the older one in place. */
-  #readSlow(nowMs: number): void {
-    const { kernel } = this.#options
-    const memory = kernel.readNodeMemory()
-    const next: { -readonly [Key in keyof NodeReadings]: NodeReadings[Key] } = { ...this.#slow }
-    if (memory !== undefined) next.memory = { value: memory, atMs: nowMs, source: '/proc/meminfo' }
-    for (const resource of PRESSURES) {
-      const totalUs = kernel.readNodePressureUs(resource)
-      if (totalUs === undefined) continue
-      this.#pressure[resource].add(nowMs, totalUs)
-      const rate = this.#pressure[resource].perSecond(1)
-      if (rate === undefined) continue
-      next[`${resource}Pressure`] = { value: { someUsPerSecond: rate.rate }, atMs: nowMs, source: `/proc/pressure/${resource}` }
-    }
-    this.#slow = next
   }
 
   #followHotplug(): void {

@@ -6,7 +6,6 @@
 import { CpuSet, type CpuTopology } from '../cpu/index.ts'
 import type {
   Capabilities,
-  Capability,
   Dialect,
   GroupMemory,
   GroupPath,
@@ -19,39 +18,19 @@ import type {
   Outcome,
   PressureResource,
 } from '../model/index.ts'
-import {
-  APPLIED,
-  DEFAULT_PERIOD_US,
-  IoLimits,
-  KNOB_KINDS,
-  micros,
-  MIN_QUOTA_US,
-  outcomeOfErrno,
-  parentGroup,
-} from '../model/index.ts'
-import { childrenOf, type ModelGroup, overLimit, refusalOf, WEIGHT_RANGE } from './refusals.ts'
+import { APPLIED, IoLimits, micros, MIN_QUOTA_US, outcomeOfErrno, parentGroup, SLOW_KINDS } from '../model/index.ts'
+import { capabilitiesOf, DEFAULT_WEIGHT, type KernelShape, newGroup, reclaim, withinOperations } from './model-group.ts'
+import { childrenOf, type ModelGroup, overLimit, refusalOf, refuseDevice, WEIGHT_RANGE } from './refusals.ts'
+import { SlowWrites } from './slow-writes.ts'
 
 /** Kernel: WEIGHT_IDLEPRIO, what cpu.shares reads while cpu.idle is 1. */
 const IDLE_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 3, v2: 0 }
-const DEFAULT_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 1024, v2: 100 }
 const MEMORY_KINDS: readonly KnobKind[] = ['memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax', 'memorySoft']
 const PAGE_BYTES = 4096
 /** Kernel: PAGE_COUNTER_MAX pages, to the precision of a number here; what is more is no limit. */
 const MEMORY_NO_LIMIT_BYTES = 2 ** 63
-const LACKS: Readonly<Record<Dialect, readonly KnobKind[]>> = {
-  v1: ['memoryMin', 'memoryLow', 'memoryHigh'],
-  v2: ['memorySoft'],
-}
-/** What mainline kernels lack, and what is used only where the configuration asks for it. */
-const EXTRA_KINDS: readonly KnobKind[] = ['bvt', 'coreCookie', 'qosLevel', 'offline', 'btShares']
-
-export interface ModelKernelOptions {
-  readonly dialect: Dialect
+export interface ModelKernelOptions extends KernelShape {
   readonly topology: CpuTopology
-  /** Knobs that this kernel does not have, on top of what the dialect lacks. */
-  readonly missing?: readonly KnobKind[]
-  /** Knobs that not every kernel has, and this one does. */
-  readonly vendor?: readonly KnobKind[]
 }
 
 export class ModelKernel implements KernelPort {
@@ -64,7 +43,10 @@ export class ModelKernel implements KernelPort {
   /** Stalls of groups, by group and resource; undefined means that groups count none. */
   groupPressureUs: Map<GroupPath, Record<PressureResource, number>> | undefined
   runnable: number | undefined = 0
-  readonly devices = new Map<string, string>()
+  /** Disks by name; their numbers are what limits are set by. */
+  readonly devices = new Map([['sda', '8:0']])
+  /** Writes that take their time, for tests that hold them. */
+  readonly slow = new SlowWrites()
   ownGroups: readonly GroupPath[] = []
   /** Every write, for tests that look at the order. */
   readonly writes: { readonly group: GroupPath; readonly setting: KnobSetting; readonly outcome: Outcome }[] = []
@@ -76,25 +58,9 @@ export class ModelKernel implements KernelPort {
   #nextId = 1
 
   constructor(options: ModelKernelOptions) {
-    const { dialect, missing = [], vendor = [] } = options
     this.#topology = options.topology
     this.#possible = options.topology.online
-    const lacks = [...LACKS[dialect], ...EXTRA_KINDS.filter((kind) => !vendor.includes(kind)), ...missing]
-    const knobs = Object.fromEntries(
-      KNOB_KINDS.map((kind): [KnobKind, Capability] => [
-        kind,
-        lacks.includes(kind) ? { usable: false, reason: `the simulated kernel has no ${kind}` } : { usable: true, file: kind },
-      ]),
-    )
-    this.capabilities = {
-      dialect,
-      driver: 'cgroupfs',
-      knobs: knobs as Record<KnobKind, Capability>,
-      nestedQuota: dialect === 'v1',
-      nestedCpuset: dialect === 'v1',
-      nestedIo: dialect === 'v2',
-      kernelRelease: 'simulated',
-    }
+    this.capabilities = capabilitiesOf(options)
     this.makeGroup('/')
   }
 
@@ -103,36 +69,8 @@ export class ModelKernel implements KernelPort {
     const { dialect } = this.capabilities
     const parent = this.groups.get(parentGroup(path))
     const inherited = path === '/' ? this.#topology.online : (parent?.knobs.cpuset ?? CpuSet.EMPTY)
-    const group: ModelGroup = {
-      path,
-      id: this.#nextId,
-      knobs: {
-        cpuset: dialect === 'v1' || path === '/' ? inherited : CpuSet.EMPTY,
-        quota: { quotaUs: null, periodUs: DEFAULT_PERIOD_US },
-        burst: 0,
-        weight: DEFAULT_WEIGHT[dialect],
-        idle: 0,
-        bvt: 0,
-        coreCookie: 0,
-        qosLevel: 0,
-        offline: 0,
-        btShares: 1024,
-        memoryMax: null,
-        memoryHigh: null,
-        memoryLow: 0,
-        memoryMin: 0,
-        memorySoft: null,
-        ioWeight: 100,
-        ioMax: IoLimits.NONE,
-        freeze: 0,
-      },
-      populated: false,
-      cpuUsageUs: 0,
-      periods: 0,
-      throttledPeriods: 0,
-      usageBytes: 0,
-      inactiveFileBytes: 0,
-    }
+    const group = newGroup(path, this.#nextId, dialect)
+    if (dialect === 'v1' || path === '/') group.knobs.cpuset = inherited
     this.#nextId += 1
     this.groups.set(path, group)
     return group
@@ -224,13 +162,20 @@ export class ModelKernel implements KernelPort {
     const errno =
       found === undefined || !this.capabilities.knobs[setting.kind].usable ? 'ENOENT' : this.#refusalOf(found, setting)
     const outcome = errno === undefined ? APPLIED : outcomeOfErrno(errno)
-    if (errno === undefined && found !== undefined) this.#store(found, setting)
+    // Of what is not legal nothing is written; what a device refuses does not stop the others.
+    const isPartly = setting.kind === 'ioMax' && errno !== 'ENOENT' && errno !== 'ERANGE'
+    if (found !== undefined && isPartly) this.#storeIoLimits(found, setting.value)
+    else if (errno === undefined && found !== undefined) this.#store(found, setting)
     this.writes.push({ group, setting: { kind: setting.kind, value: setting.value } as KnobSetting, outcome })
     return outcome
   }
 
-  async writeKnobSlowly(group: GroupPath, setting: KnobSetting): Promise<Outcome> {
-    return this.writeKnob(group, setting)
+  /** Kernel: v2 puts the limit in place and then reclaims; v1 reclaims first, and has the limit when it is done. */
+  writeKnobSlowly(group: GroupPath, setting: KnobSetting): Promise<Outcome> {
+    if (!this.slow.hold || !SLOW_KINDS.includes(setting.kind)) return Promise.resolve(this.writeKnob(group, setting))
+    if (this.capabilities.dialect === 'v1') return this.slow.take(group, setting, () => this.writeKnob(group, setting))
+    const outcome = this.writeKnob(group, setting)
+    return this.slow.take(group, setting, () => outcome)
   }
 
   listChildren(group: GroupPath): readonly string[] {
@@ -258,6 +203,7 @@ export class ModelKernel implements KernelPort {
       const inPages = setting.value - (setting.value % PAGE_BYTES)
       return { kind: setting.kind, value: inPages < MEMORY_NO_LIMIT_BYTES ? inPages : null } as KnobSetting
     }
+    if (setting.kind === 'ioMax') return { kind: 'ioMax', value: withinOperations(setting.value) }
     if (this.capabilities.dialect === 'v2') return setting
     if (setting.kind === 'weight' && group.knobs.idle !== 1) {
       const [least, most] = WEIGHT_RANGE.v1
@@ -273,7 +219,8 @@ export class ModelKernel implements KernelPort {
 
   #refusalOf(group: ModelGroup, setting: KnobSetting): string | undefined {
     const { capabilities, groups } = this
-    return refusalOf({ capabilities, groups, online: this.#topology.online, possible: this.#possible }, group, setting)
+    const disks = new Set(this.devices.values())
+    return refusalOf({ capabilities, groups, online: this.#topology.online, possible: this.#possible, disks }, group, setting)
   }
 
   #store(group: ModelGroup, setting: KnobSetting): void {
@@ -282,8 +229,19 @@ export class ModelKernel implements KernelPort {
     const { dialect } = this.capabilities
     const before = knobs[setting.kind]
     knobs[setting.kind] = setting.value
+    if (setting.kind === 'memoryMax' || setting.kind === 'memoryHigh') reclaim(group, setting.value)
     // Kernel: sched_group_set_idle() does nothing for the value that is there.
     if (setting.kind === 'idle' && before !== setting.value)
       knobs.weight = setting.value === 1 ? IDLE_WEIGHT[dialect] : DEFAULT_WEIGHT[dialect]
+  }
+
+  /** Each device is a write of its own: a refused one does not stop the others. A device without limits is not listed any more. */
+  #storeIoLimits({ knobs }: ModelGroup, wanted: IoLimits): void {
+    const ground = { capabilities: this.capabilities, disks: new Set(this.devices.values()) }
+    const taken = [...wanted.devices].filter(
+      ([device, limits]) => refuseDevice(ground, device, { held: knobs.ioMax.of(device), wanted: limits }) === undefined,
+    )
+    const now = [...IoLimits.of(taken).over(knobs.ioMax).devices]
+    knobs.ioMax = IoLimits.of(now.filter(([, limits]) => Object.values(limits).some((amount) => amount !== null)))
   }
 }

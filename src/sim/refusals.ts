@@ -5,12 +5,16 @@
  * mem_cgroup_resize_max() and memory_max_write() in mm/.
  */
 import type { CpuSet } from '../cpu/index.ts'
-import type { Capabilities, Dialect, GroupPath, KnobSetting, KnobValues, Quota } from '../model/index.ts'
+import type { Capabilities, DeviceLimits, Dialect, GroupPath, IoLimits, KnobSetting, KnobValues, Quota } from '../model/index.ts'
 import { DEFAULT_PERIOD_US, MIN_QUOTA_US, parentGroup, quotaMilliCpu } from '../model/index.ts'
 
 export const WEIGHT_RANGE: Readonly<Record<Dialect, readonly [number, number]>> = { v1: [2, 262_144], v2: [1, 10_000] }
 
-const IO_WEIGHT_MOST: Readonly<Record<Dialect, number>> = { v1: 1000, v2: 10_000 }
+/** Kernel: bfq_io_set_weight_legacy() and ioc_weight_write() in block/. */
+const IO_WEIGHT: Readonly<Record<Dialect, { readonly most: number; readonly errno: string }>> = {
+  v1: { most: 1000, errno: 'ERANGE' },
+  v2: { most: 10_000, errno: 'EINVAL' },
+}
 
 export interface ModelGroup {
   readonly path: GroupPath
@@ -33,6 +37,8 @@ export interface Ground {
   readonly online: CpuSet
   /** CPUs that were online at any time. Kernel: v2 takes a set of these, v1 only of what is online now. */
   readonly possible: CpuSet
+  /** Numbers of the disks that there are. */
+  readonly disks: ReadonlySet<string>
 }
 
 /** The errno of a write that the kernel would refuse; undefined when it would take it. */
@@ -66,9 +72,9 @@ export function refusalOf(ground: Ground, group: ModelGroup, setting: KnobSettin
     case 'memorySoft':
       return undefined
     case 'ioWeight':
-      return setting.value >= 1 && setting.value <= IO_WEIGHT_MOST[ground.capabilities.dialect] ? undefined : 'ERANGE'
+      return refuseIoWeight(ground, setting.value)
     case 'ioMax':
-      return undefined
+      return refuseIoLimits(ground, group.knobs.ioMax, setting.value)
     case 'memoryMin':
     case 'memoryLow':
     case 'memoryHigh':
@@ -125,3 +131,35 @@ function refuseWeight({ capabilities }: Ground, group: ModelGroup, wanted: numbe
   if (capabilities.dialect === 'v2' && (wanted < least || wanted > most)) return 'ERANGE'
   return group.knobs.idle === 1 ? 'EINVAL' : undefined
 }
+
+function refuseIoWeight({ capabilities }: Ground, wanted: number): string | undefined {
+  const { most, errno } = IO_WEIGHT[capabilities.dialect]
+  return wanted >= 1 && wanted <= most ? undefined : errno
+}
+
+/** The first refusal; limits of other devices are taken all the same, since each is a write of its own. */
+function refuseIoLimits(ground: Ground, held: IoLimits, wanted: IoLimits): string | undefined {
+  if ([...wanted.devices.values()].some((limits) => amountsOf(limits).some((amount) => amount < 1))) return 'ERANGE'
+  for (const [device, limits] of wanted.devices) {
+    const errno = refuseDevice(ground, device, { held: held.of(device), wanted: limits })
+    if (errno !== undefined) return errno
+  }
+  return undefined
+}
+
+/** Why the limits of one device are not taken. What they are already is not written, so that nothing is refused then. */
+export function refuseDevice(
+  { capabilities, disks }: Pick<Ground, 'capabilities' | 'disks'>,
+  device: string,
+  { held, wanted }: { readonly held: DeviceLimits; readonly wanted: DeviceLimits },
+): string | undefined {
+  if (sameLimits(held, wanted)) return undefined
+  if (!disks.has(device)) return 'ENODEV'
+  // Kernel: tg_set_limit() wants more than 1; v1 takes 1.
+  return capabilities.dialect === 'v2' && amountsOf(wanted).includes(1) ? 'EINVAL' : undefined
+}
+
+const amountsOf = (limits: DeviceLimits): number[] => Object.values(limits).filter((amount) => amount !== null)
+
+const sameLimits = (a: DeviceLimits, b: DeviceLimits): boolean =>
+  a.readBps === b.readBps && a.writeBps === b.writeBps && a.readIops === b.readIops && a.writeIops === b.writeIops

@@ -1,31 +1,29 @@
 /**
- * A simulated node with a virtual clock: pods with a demand for CPU, run by a model of the scheduler on top of the model kernel. Online
- * work is served first, as the least weight of the best-effort root makes it; what is left goes to offline pods, within their quotas and
- * CPU sets, to those without idle first and by weight among them.
+ * A simulated node with a virtual clock: pods that want CPU, memory and disks, on top of the model kernel. Who gets the CPUs is in sim-cpu.ts;
+ * memory (sim-memory.ts) and disks (sim-io.ts) are there once a test has given the node some. What its work waits for is counted the way the
+ * kernel counts it: by group under v2, as the length of the run queue under both.
  */
-import type { GroupLayout, GroupPath, KubeletQos, PodList, PodSource, PodSpec } from '../model/index.ts'
-import { childGroup, podGroup, podsRoot, qosRoot, quotaMilliCpu } from '../model/index.ts'
+import type { GroupLayout, GroupPath, KubeletQos, PodList, PodSource, PodSpec, PressureResource } from '../model/index.ts'
+import { childGroup, podGroup, podsRoot, qosRoot } from '../model/index.ts'
 import type { ModelKernel } from './model-kernel.ts'
-import type { ModelGroup } from './refusals.ts'
-
-/** Kernel: the default CFS period, the grain at which quotas bite. */
-const PERIOD_MS = 100
-
-interface SimPod {
-  readonly spec: PodSpec
-  readonly group: GroupPath
-  demandMilli: number
-  servedMilli: number
-}
+import { SimCpu } from './sim-cpu.ts'
+import { type Disk, SimIo } from './sim-io.ts'
+import { type Ram, SimMemory } from './sim-memory.ts'
+import { type DiskUse, type MemoryWish, newPod, type SimPod } from './sim-pod.ts'
 
 export class SimNode implements PodSource {
   readonly kernel: ModelKernel
   readonly layout: GroupLayout
   /** What runs outside of any pod. */
   systemMilli = 0
+  /** Share of online demand that waits where offline work keeps a CPU busy all the time, 0 to 1. */
+  interference = 0
   nowMs = 0
   readonly #pods = new Map<string, SimPod>()
   readonly #listeners: (() => void)[] = []
+  readonly #cpu: SimCpu
+  #memory: SimMemory | undefined
+  #io: SimIo | undefined
   #revision = 0
 
   /** Makes the kubelet's groups under `root`, as the kubelet does at its start. */
@@ -35,14 +33,30 @@ export class SimNode implements PodSource {
     if (root !== '/') kernel.makeGroup(root)
     for (const group of [podsRoot(this.layout), qosRoot(this.layout, 'Burstable'), qosRoot(this.layout, 'BestEffort')])
       kernel.makeGroup(group)
-    this.#group(qosRoot(this.layout, 'BestEffort')).knobs.weight = kernel.capabilities.dialect === 'v1' ? 2 : 1
+    const offlineRoot = qosRoot(this.layout, 'BestEffort')
+    const found = kernel.groups.get(offlineRoot)
+    if (found !== undefined) found.knobs.weight = kernel.capabilities.dialect === 'v1' ? 2 : 1
+    if (kernel.capabilities.dialect === 'v2') kernel.groupPressureUs ??= new Map()
+    this.#cpu = new SimCpu(kernel, offlineRoot)
+  }
+
+  /** Gives the node memory that its pods share; before that the kernel's reading is whatever it was set to. */
+  fitMemory(ram: Ram): void {
+    this.#memory = new SimMemory(this.kernel, ram)
+    this.#memory.advance([...this.#pods.values()], 0)
+  }
+
+  /** Gives the node disks, by the names that the kernel knows them by. */
+  fitDisks(disks: Readonly<Record<string, Disk>>): void {
+    for (const [name, { device }] of Object.entries(disks)) this.kernel.devices.set(name, device)
+    this.#io = new SimIo(this.kernel, qosRoot(this.layout, 'BestEffort'), Object.values(disks))
   }
 
   addPod(spec: PodSpec): void {
     const group = podGroup(this.layout, spec.kubeletQos, spec.uid)
     this.kernel.makeGroup(group).knobs.weight = this.#startWeight(spec.kubeletQos)
     for (const { name } of spec.containers) this.kernel.makeGroup(childGroup(group, name)).populated = true
-    this.#pods.set(spec.uid, { spec, group, demandMilli: 0, servedMilli: 0 })
+    this.#pods.set(spec.uid, newPod(spec, group))
     this.#changed()
   }
 
@@ -62,12 +76,41 @@ export class SimNode implements PodSource {
     this.#changed()
   }
 
+  /** A pod that is to go: it runs on until its grace period is over. Answers whether there is such a pod. */
+  endPod(uid: string, graceMs: number): boolean {
+    const pod = this.#pods.get(uid)
+    if (pod === undefined) return false
+    pod.endsMs = Math.min(pod.endsMs ?? Infinity, this.nowMs + graceMs)
+    return true
+  }
+
+  has(uid: string): boolean {
+    return this.#pods.has(uid)
+  }
+
   /** What a pod would use if it were let, in milli-CPU, and what it holds in memory. */
   setDemand(uid: string, demandMilli: number, memoryBytes?: number): void {
     const pod = this.#pods.get(uid)
     if (pod === undefined) return
     pod.demandMilli = demandMilli
-    if (memoryBytes !== undefined) this.#group(pod.group).usageBytes = memoryBytes
+    if (memoryBytes === undefined) return
+    pod.wantsBytes = memoryBytes
+    const group = this.kernel.groups.get(pod.group)
+    if (this.#memory === undefined && group !== undefined) group.usageBytes = memoryBytes
+  }
+
+  /** What a pod would hold of memory if it were let. Needs fitMemory(). */
+  setMemory(uid: string, { bytes, cacheBytes = 0, leakBytesPerSecond = 0 }: MemoryWish): void {
+    const pod = this.#pods.get(uid)
+    if (pod === undefined) return
+    pod.wantsBytes = bytes
+    pod.wantsCacheBytes = cacheBytes
+    pod.leakBytesPerSecond = leakBytesPerSecond
+  }
+
+  /** What a pod would read and write on a device, by its number, if it were let. Needs fitDisks(). */
+  setDiskUse(uid: string, device: string, use: DiskUse): void {
+    this.#pods.get(uid)?.disks.set(device, use)
   }
 
   /** What a pod got on the last step, in milli-CPU. */
@@ -75,23 +118,77 @@ export class SimNode implements PodSource {
     return this.#pods.get(uid)?.servedMilli ?? 0
   }
 
+  /** What of a pod's demand had to wait on the last step, in milli-CPU; online pods only. */
+  waitedMilli(uid: string): number {
+    return this.#pods.get(uid)?.waitedMilli ?? 0
+  }
+
+  /** What a pod did on a device on the last step. */
+  servedDiskUse(uid: string, device: string): DiskUse {
+    return this.#pods.get(uid)?.servedDisks.get(device) ?? { readBps: 0, writeBps: 0 }
+  }
+
+  /** What a pod holds of memory, without page cache. */
+  heldBytes(uid: string): number {
+    return this.#pods.get(uid)?.heldBytes ?? 0
+  }
+
+  /** Whom the kernel killed: UIDs, in order. */
+  get killed(): { readonly atLimit: readonly string[]; readonly byNode: readonly string[] } {
+    return this.#memory?.killed ?? { atLimit: [], byNode: [] }
+  }
+
+  /** What online pods, offline pods and the system used on the last step, in milli-CPU. */
+  usedMilli(): { readonly onlineMilli: number; readonly offlineMilli: number } {
+    let onlineMilli = this.systemMilli
+    let offlineMilli = 0
+    for (const pod of this.#pods.values()) {
+      if (pod.isOnline) onlineMilli += pod.servedMilli
+      else offlineMilli += pod.servedMilli
+    }
+    return { onlineMilli, offlineMilli }
+  }
+
   /** Moves virtual time on by `ms` and books what everybody used. */
   advance(ms: number): void {
     this.nowMs += ms
-    const capacityMilli = this.kernel.readTopology().online.size * 1000
+    for (const [uid, { endsMs }] of this.#pods) if (endsMs !== undefined && endsMs <= this.nowMs) this.removePod(uid)
     const pods = [...this.#pods.values()]
-    const online = pods.filter((pod) => pod.spec.kubeletQos !== 'BestEffort')
-    const offline = pods.filter((pod) => pod.spec.kubeletQos === 'BestEffort')
-    const wanted = this.systemMilli + online.reduce((sum, pod) => sum + pod.demandMilli, 0)
-    const squeeze = Math.min(1, capacityMilli / Math.max(1, wanted))
-    for (const pod of online) pod.servedMilli = pod.demandMilli * squeeze
-    const left = Math.max(0, capacityMilli - wanted)
-    this.#serveOffline(offline, left)
-    for (const pod of pods) this.#book(pod, ms)
-    this.kernel.nodeCpuUs += this.systemMilli * squeeze * ms
-    for (const pod of pods) this.kernel.nodeCpuUs += pod.servedMilli * ms
-    const stalledMilli = wanted - wanted * squeeze + offline.reduce((sum, pod) => sum + pod.demandMilli - pod.servedMilli, 0)
-    this.kernel.pressureUs.cpu += Math.min(1, stalledMilli / Math.max(1, capacityMilli)) * ms * 1000
+    this.#cpu.advance(pods, ms, this)
+    this.#memory?.advance(pods, ms)
+    const io = this.#io?.advance(pods)
+    if (io !== undefined) this.kernel.pressureUs.io += io.node * ms * 1000
+    this.#countStalls(pods, io?.waits, ms)
+  }
+
+  /**
+   * Kernel: `some` of a group is the time in which at least one of its tasks waits: with a task or more waiting at any time, all of it. Tasks
+   * of a group's pods wait each for itself, so their shares add up.
+   */
+  #countStalls(pods: readonly SimPod[], io: ReadonlyMap<SimPod, number> | undefined, ms: number): void {
+    const counts = this.kernel.groupPressureUs
+    if (counts === undefined) return
+    const root = qosRoot(this.layout, 'Burstable')
+    let cpuShare = 0
+    let ioShare = 0
+    for (const pod of pods) {
+      if (!pod.isOnline) continue
+      const [cpu, disks] = [Math.min(1, pod.waitedMilli / 1000), io?.get(pod) ?? 0]
+      this.#stall(pod.group, { cpu, io: disks }, ms)
+      if (pod.spec.kubeletQos !== 'Burstable') continue
+      cpuShare = Math.min(1, cpuShare + cpu)
+      ioShare = Math.max(ioShare, disks)
+    }
+    this.#stall(root, { cpu: cpuShare, io: ioShare }, ms)
+  }
+
+  #stall(group: GroupPath, shares: Readonly<Record<'cpu' | 'io', number>>, ms: number): void {
+    const counts = this.kernel.groupPressureUs
+    if (counts === undefined) return
+    let count: Record<PressureResource, number> | undefined = counts.get(group)
+    if (count === undefined) counts.set(group, (count = { cpu: 0, memory: 0, io: 0 }))
+    count.cpu += shares.cpu * ms * 1000
+    count.io += shares.io * ms * 1000
   }
 
   list(): PodList {
@@ -118,57 +215,8 @@ export class SimNode implements PodSource {
     for (const listener of this.#listeners) listener()
   }
 
-  #group(path: GroupPath): ModelGroup {
-    return this.kernel.groups.get(path) ?? this.kernel.makeGroup(path)
-  }
-
   #startWeight(qos: KubeletQos): number {
     if (this.kernel.capabilities.dialect === 'v2') return qos === 'BestEffort' ? 1 : 39
     return qos === 'BestEffort' ? 2 : 1024
-  }
-
-  /** Water-filling by weight, those that are idle last, until the root's quota or the CPUs left are used up. */
-  #serveOffline(pods: readonly SimPod[], leftMilli: number): void {
-    const root = this.#group(qosRoot(this.layout, 'BestEffort'))
-    let budget = Math.min(leftMilli, quotaMilliCpu(root.knobs.quota))
-    for (const idle of [0, 1]) {
-      const waiting = pods.filter((pod) => this.#group(pod.group).knobs.idle === idle)
-      for (const pod of waiting) pod.servedMilli = 0
-      let hungry = waiting.filter((pod) => this.#ceiling(pod) > 0)
-      while (hungry.length > 0 && budget > 0.001) {
-        const weights = hungry.reduce((sum, pod) => sum + Math.max(1, this.#group(pod.group).knobs.weight), 0)
-        let given = 0
-        for (const pod of hungry) {
-          const fair = (budget * Math.max(1, this.#group(pod.group).knobs.weight)) / weights
-          const extra = Math.min(fair, this.#ceiling(pod) - pod.servedMilli)
-          pod.servedMilli += extra
-          given += extra
-        }
-        budget -= given
-        hungry = hungry.filter((pod) => this.#ceiling(pod) - pod.servedMilli > 0.001)
-        if (given <= 0.001) break
-      }
-    }
-  }
-
-  /** The most a pod can use: its demand, its quota, its CPUs, nothing while frozen. */
-  #ceiling(pod: SimPod): number {
-    const { quota, cpuset, freeze } = this.#group(pod.group).knobs
-    if (freeze === 1) return 0
-    const cpus = cpuset.isEmpty ? this.kernel.readTopology().online.size : cpuset.size
-    return Math.min(pod.demandMilli, quotaMilliCpu(quota), cpus * 1000)
-  }
-
-  #book(pod: SimPod, ms: number): void {
-    const usedUs = pod.servedMilli * ms
-    for (let path = pod.group; ; path = path.slice(0, path.lastIndexOf('/'))) {
-      const group = this.#group(path === '' ? '/' : path)
-      group.cpuUsageUs += usedUs
-      if (path === '' || path === '/') break
-    }
-    const group = this.#group(pod.group)
-    if (group.knobs.quota.quotaUs === null) return
-    group.periods += ms / PERIOD_MS
-    if (pod.demandMilli > pod.servedMilli + 1) group.throttledPeriods += ms / PERIOD_MS
   }
 }

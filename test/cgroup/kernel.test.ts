@@ -3,13 +3,25 @@
  * the outcome that the model kernel gives for it. The model is what plan/ is tested against, so where the two differ the model lies.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { afterEach, beforeEach, describe, expect, it, type TestContext } from 'vitest'
+import { tmpdir } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, type TestContext } from 'vitest'
 import type { OpenedKernel } from '../../src/kernel/index.ts'
-import { identicalValue, KNOB_KINDS, type GroupPath, type KnobSetting } from '../../src/model/index.ts'
+import { ownGroups } from '../../src/kernel/own-groups.ts'
+import {
+  identicalValue,
+  IoLimits,
+  KNOB_KINDS,
+  NO_DEVICE_LIMITS,
+  type GroupPath,
+  type KnobSetting,
+} from '../../src/model/index.ts'
 import { A, B, C, D, E, TOP } from '../support/places.ts'
 import { RealGroups, whyNotHere } from '../support/real-node.ts'
-import { cpus, knob, MIB, PAIRS, quota, quotaUs } from '../support/settings.ts'
-import { compareAtRandom, Twins } from '../support/twins.ts'
+import { diskBelow, writeRate, writeToDisk, writtenBytes } from '../support/disk-load.ts'
+import { cpus, ioMax, knob, MIB, NO_DISK, pairOn, quota, quotaUs } from '../support/settings.ts'
+import { planted } from '../support/trees-on-disk.ts'
+import { compareAtRandom, disksOf, Twins } from '../support/twins.ts'
 
 let groups: RealGroups | undefined
 let opened: OpenedKernel | undefined
@@ -44,7 +56,7 @@ describe('reading and writing', () => {
       if (!capability.usable) return context.skip(capability.reason)
       const group = groups.make('pod')
       groups.park(group)
-      for (const setting of PAIRS[kind]) {
+      for (const setting of pairOn(kind, disksOf(kernel)[0])) {
         expect(kernel.writeKnob(group, setting)).toEqual({ is: 'applied' })
         expect(identicalValue(kernel.readKnob(group, kind), setting.value), JSON.stringify(setting)).toBe(true)
       }
@@ -103,6 +115,128 @@ describe('reading and writing', () => {
   })
 })
 
+describe('what holds processes back', () => {
+  it('freezes a group and thaws it', async (context) => {
+    const { groups, kernel } = bed(context)
+    const { freeze } = kernel.capabilities.knobs
+    if (!freeze.usable) return context.skip(freeze.reason)
+    const group = groups.make('pod')
+    groups.burn(group)
+    const used = (): number => kernel.readCpuUsageUs(group) ?? NaN
+    await expect.poll(used, { timeout: 15_000 }).toBeGreaterThan(20_000)
+    expect(kernel.writeKnob(group, knob('freeze', 1))).toEqual({ is: 'applied' })
+    const state = groups.fileOf(group, 'freezer', 'freezer.state')
+    if (kernel.capabilities.dialect === 'v1') await expect.poll(() => readFileSync(state, 'latin1')).toBe('FROZEN\n')
+    expect(kernel.readKnob(group, 'freeze')).toBe(1)
+    const frozen = used()
+    await sleep(500)
+    expect(used() - frozen).toBeLessThan(2000)
+    expect(kernel.writeKnob(group, knob('freeze', 0))).toEqual({ is: 'applied' })
+    await expect.poll(() => used() - frozen, { timeout: 15_000 }).toBeGreaterThan(20_000)
+    expect(kernel.readKnob(group, 'freeze')).toBe(0)
+  })
+
+  it('holds a writer to its limit on a disk within a fifth, and frees it', async (context) => {
+    const { groups, kernel } = bed(context)
+    const { dialect, knobs } = kernel.capabilities
+    if (!knobs.ioMax.usable) return context.skip(knobs.ioMax.reason)
+    const disk = diskBelow(tmpdir())
+    if (disk === undefined || kernel.findDevice(disk) === undefined) return context.skip('the temporary directory is on no disk')
+    const group = groups.make('pod')
+    expect(kernel.writeKnob(group, ioMax(disk, { writeBps: 4 * MIB }))).toEqual({ is: 'applied' })
+    const writer = writeToDisk(groups, group)
+    onTestFinished(() => writer.remove())
+    const written = (): number => writtenBytes(groups, dialect, group, disk)
+    await expect.poll(written, { timeout: 10_000 }).toBeGreaterThan(0)
+    const held = await writeRate(written, 4000)
+    expect(held / MIB).toBeGreaterThan(3.2)
+    expect(held / MIB).toBeLessThan(4.8)
+    expect(kernel.writeKnob(group, ioMax(disk))).toEqual({ is: 'applied' })
+    expect((kernel.readKnob(group, 'ioMax') as IoLimits).devices.size).toBe(0)
+    // What was held back already is let go within a slice.
+    await sleep(300)
+    expect((await writeRate(written, 1000)) / MIB).toBeGreaterThan(8)
+  }, 30_000)
+
+  it('refuses a limit on a device that is not there, and sets those of the others', (context) => {
+    const { groups, kernel } = bed(context)
+    const { ioMax: capability } = kernel.capabilities.knobs
+    if (!capability.usable) return context.skip(capability.reason)
+    const [disk] = disksOf(kernel)
+    if (disk === undefined) return context.skip('no disk')
+    const group = groups.make('pod')
+    const both = IoLimits.of([
+      [NO_DISK, { ...NO_DEVICE_LIMITS, readBps: MIB }],
+      [disk, { ...NO_DEVICE_LIMITS, readBps: MIB }],
+    ])
+    expect(kernel.writeKnob(group, { kind: 'ioMax', value: both })).toEqual({ is: 'vanished', errno: 'ENODEV' })
+    expect(kernel.readKnob(group, 'ioMax')).toEqual(ioMax(disk, { readBps: MIB }).value)
+    // To take a limit away where there is none is nothing to do.
+    expect(kernel.writeKnob(group, ioMax(NO_DISK))).toEqual({ is: 'applied' })
+  })
+
+  it('never writes so many operations that the kernel would cut them down to none at all', (context) => {
+    const { groups, kernel } = bed(context, 'v1')
+    const [disk] = disksOf(kernel)
+    const { ioMax: capability } = kernel.capabilities.knobs
+    if (!capability.usable || disk === undefined) return context.skip(capability.usable ? 'no disk' : capability.reason)
+    const group = groups.make('pod')
+    const file = groups.fileOf(group, 'blkio', 'blkio.throttle.write_iops_device')
+    // What the kernel makes of it: a limit of nothing.
+    writeFileSync(file, `${disk} ${2 ** 32}`)
+    expect(readFileSync(file, 'latin1')).toBe(`${disk} 0\n`)
+    expect(kernel.writeKnob(group, ioMax(disk, { writeIops: 2 ** 32 }))).toEqual({ is: 'applied' })
+    expect(readFileSync(file, 'latin1')).toBe('')
+  })
+})
+
+describe('how groups wait', () => {
+  it('is not counted under v1, where the run queue of the node tells instead', async (context) => {
+    const { groups, kernel } = bed(context, 'v1')
+    const group = groups.make('pod')
+    for (let count = 0; count < 5; count += 1) groups.burn(group)
+    for (const resource of ['cpu', 'memory', 'io'] as const) expect(kernel.readGroupPressureUs(group, resource)).toBeUndefined()
+    await expect.poll(() => kernel.readRunnable(), { timeout: 15_000 }).toBeGreaterThanOrEqual(5)
+    const count = Number(/^procs_running (\d+)$/m.exec(readFileSync('/proc/stat', 'latin1'))?.[1])
+    expect(Math.abs(count - (kernel.readRunnable() ?? NaN))).toBeLessThan(10)
+  })
+
+  it('leaves out what is throttled: it waits for its quota, not for a CPU', async (context) => {
+    const { groups, kernel } = bed(context)
+    const group = groups.make('pod')
+    const mean = async (): Promise<number> => {
+      let sum = 0
+      for (let look = 0; look < 50; look += 1) {
+        sum += kernel.readRunnable() ?? NaN
+        await sleep(10)
+      }
+      return sum / 50
+    }
+    for (let count = 0; count < 10; count += 1) groups.burn(group)
+    await expect.poll(mean, { timeout: 15_000 }).toBeGreaterThan(9)
+    const waiting = await mean()
+    expect(kernel.writeKnob(group, { kind: 'quota', value: quota(2000) })).toEqual({ is: 'applied' })
+    const throttled = await mean()
+    // They could not even end within such a quota.
+    expect(kernel.writeKnob(group, { kind: 'quota', value: quota(null) })).toEqual({ is: 'applied' })
+    expect(waiting - throttled).toBeGreaterThan(5)
+  })
+})
+
+describe('where a process runs', () => {
+  it('is told by its own procfs, for every group from the outermost on', async (context) => {
+    const { groups, kernel } = bed(context)
+    const group = groups.make('pod', 'main')
+    const pid = groups.park(group)
+    const text = readFileSync(`/proc/${pid}/cgroup`, 'latin1')
+    const groupsOf = ownGroups(planted({ self: { cgroup: text } }), kernel.capabilities.dialect)
+    expect(groupsOf.slice(-3)).toEqual([groups.root, `${groups.root}/pod`, group])
+    expect(groupsOf.every((path) => kernel.exists(path))).toBe(true)
+    // The test's own: whatever it is, it is there.
+    expect(kernel.findOwnGroups().every((path) => kernel.exists(path))).toBe(true)
+  })
+})
+
 describe('groups that go', () => {
   it('answers as vanished, for reads and writes, and does not list them', async (context) => {
     const { groups, kernel } = bed(context)
@@ -149,6 +283,26 @@ describe('groups that go', () => {
     expect(kernel.readKnob(group, 'quota')).toEqual(quota(20_000, 50_000))
   })
 })
+
+type Known = readonly [place: number, setting: KnobSetting, outcome: string]
+
+const weights: readonly Known[] = [
+  [A, knob('ioWeight', 1), 'applied'],
+  [A, knob('ioWeight', 1000), 'applied'],
+  [A, knob('ioWeight', 0), 'refused'],
+  [A, knob('ioWeight', 1001), 'refused'],
+]
+
+const ioLimitsOf = (disk: string): readonly Known[] => [
+  [E, ioMax(disk, { readBps: 1, writeBps: MIB, readIops: 1, writeIops: 120 }), 'applied'],
+  [E, ioMax(disk, { readBps: 0 }), 'refused'],
+  [E, ioMax(disk, { writeBps: MIB }), 'applied'],
+  // Kernel: a child may have more than its parent, and each is held back for itself.
+  [A, ioMax(disk, { readBps: 100 }), 'applied'],
+  [B, ioMax(disk, { readBps: 200 }), 'applied'],
+  [A, ioMax(disk), 'applied'],
+  [A, ioMax(disk), 'applied'],
+]
 
 describe('the model kernel answers as the real one', () => {
   it('for every refusal that is known', async (context) => {
@@ -208,6 +362,15 @@ describe('the model kernel answers as the real one', () => {
       [A, knob('memoryMax', 1024 * MIB), 'applied'],
       [A, knob('memoryMax', 64 * MIB + 1), 'applied'],
       [A, { kind: 'memoryMax', value: null }, 'applied'],
+      // The soft limit is any number of whole pages.
+      [A, knob('memorySoft', 100_000_001), 'applied'],
+      [A, knob('memorySoft', 0), 'applied'],
+      [A, { kind: 'memorySoft', value: null }, 'applied'],
+      // IO: weights within their range, limits of disks that there are. The port writes no limit of 0, which v1 takes for none.
+      ...(kernel.capabilities.knobs.ioWeight.usable ? weights : []),
+      ...disksOf(kernel).slice(0, 1).flatMap(ioLimitsOf),
+      [E, ioMax(NO_DISK, { readBps: MIB }), 'vanished'],
+      [E, ioMax(NO_DISK), 'applied'],
     ]
     for (const [index, setting, outcome] of expected) expect([setting, twins.write(index, setting)]).toEqual([setting, outcome])
     await groups.end(pid)

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, type TestContext } from 'vitest'
-import { parseAllDocuments, stringify } from 'yaml'
+import { parse, parseAllDocuments, stringify } from 'yaml'
 import { podSpec } from '../../src/cli/demo/pods.ts'
 import { GroupSandbox, KubeletGroups } from '../../src/kernel/index.ts'
 import { KubeletStandIn } from '../../src/sim/index.ts'
@@ -226,6 +226,55 @@ describe('run in a cluster', () => {
       expect(quota()).toMatch(/^(-1|max 100000)$/)
     },
   )
+
+  it('evicts when memory is short, tells of it once, and is refused nothing', { timeout: 90_000 }, async (context) => {
+    needs(context)
+    const always = { enterPermyriad: 9998, exitPermyriad: 10_000, enterMs: 0, coolDownMs: 0 }
+    const off = { enabled: false }
+    const evicting = {
+      ...(parse(readFileSync(config, 'utf8')) as Record<string, unknown>),
+      evict: { enabled: true, holdMs: 2000, gracePeriodSeconds: 7 },
+      memoryHold: always,
+      memoryHighOt: off,
+      memoryHighBe: off,
+      memoryEvictOt: always,
+      memoryEvictBe: always,
+    }
+    writeFileSync(config, stringify(evicting))
+    if (api !== undefined) api.graceSecondMs = 100
+    agent = startKubeAgent(['run', '--config', config])
+    agent.stdout?.resume()
+    agent.stderr?.resume()
+    const bodiesOf = (resource: string): readonly string[] =>
+      (api?.requests ?? [])
+        .filter((request) => request.resource === resource && request.verb === 'create')
+        .map(({ body }) => body)
+    const [eviction = ''] = await until(
+      () => bodiesOf('pods/eviction'),
+      (bodies) => bodies.length > 0,
+    )
+    expect(JSON.parse(eviction)).toMatchObject({
+      metadata: { namespace: BE.namespace, name: BE.name },
+      deleteOptions: { preconditions: { uid: BE.uid }, gracePeriodSeconds: 7 },
+    })
+    await until(
+      () => bodiesOf('events').some((body) => body.includes('OfflinePodEvicted') && body.includes('memoryEvictBe')),
+      (told) => told,
+    )
+    await until(
+      () => api?.get('pods', BE.namespace, BE.name),
+      (pod) => pod === undefined,
+    )
+    await until(
+      () => get('/statusz'),
+      (text) => /pods +0 from https/.test(text),
+    )
+    expect(await get('/metrics')).toMatch(/operation="createEviction",outcome="ok"\} 1$/m)
+    expect(bodiesOf('pods/eviction').length).toBe(1)
+    expect(bodiesOf('events').filter((body) => body.includes('OfflinePodEvicted')).length).toBe(1)
+    expect(api?.requests.filter(({ status }) => status === 403)).toEqual([])
+    expect(await end(agent, 'SIGTERM')).toBe(0)
+  })
 
   it('says what is missing when pods should come from an API server and there is none', () => {
     const ran = kubeAgent(['run', '--set', 'pods.source=api,paths.state=/nonexistent'])

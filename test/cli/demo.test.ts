@@ -226,8 +226,8 @@ describe('the sandbox', () => {
   afterEach(() => rmSync(tree, { recursive: true, force: true }))
 
   /** Plain files in a mount's place: what was written last stays to be read. */
-  function v2(enabled: string): () => string {
-    writeFileSync(join(tree, 'cgroup.controllers'), 'cpuset cpu io memory\n')
+  function v2(enabled: string, controllers = 'cpuset cpu io memory'): () => string {
+    writeFileSync(join(tree, 'cgroup.controllers'), `${controllers}\n`)
     writeFileSync(join(tree, 'cgroup.subtree_control'), enabled)
     return () => readFileSync(join(tree, 'cgroup.subtree_control'), 'utf8')
   }
@@ -242,17 +242,25 @@ describe('the sandbox', () => {
   })
 
   it('leaves controllers alone that were handed out before', async () => {
-    const control = v2('cpuset cpu memory\n')
+    const control = v2('cpuset cpu io memory\n')
     const sandbox = new GroupSandbox(tree, 'box')
     await sandbox.remove()
-    expect(control()).toBe('cpuset cpu memory\n')
+    expect(control()).toBe('cpuset cpu io memory\n')
+  })
+
+  it('does without the IO controller where the kernel has none', async () => {
+    const control = v2('\n', 'cpuset cpu memory')
+    const sandbox = new GroupSandbox(tree, 'box')
+    expect(control()).toBe('+cpu +cpuset +memory')
+    await sandbox.remove()
+    expect(control()).toBe('-cpu -cpuset -memory')
   })
 
   it('undoes everything when its group cannot be made', () => {
     const control = v2('\n')
     writeFileSync(join(tree, 'box'), 'a file in the way')
     expect(() => new GroupSandbox(tree, 'box')).toThrow('cannot make the group /box')
-    expect(control()).toBe('-cpu -cpuset -memory')
+    expect(control()).toBe('-cpu -cpuset -memory -io')
   })
 
   it('removes what it made in the first trees when a later one refuses', () => {

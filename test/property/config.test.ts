@@ -137,6 +137,18 @@ const validInput = fc.record(
       },
       { requiredKeys: [] },
     ),
+    memoryHold: fc.record({ enterPermyriad: upTo(1200, 1999), exitPermyriad: upTo(2000, 10_000) }, { requiredKeys: [] }),
+    suppressIo: fc.record(
+      {
+        enabled: fc.boolean(),
+        devices: fc.uniqueArray(fc.constantFrom('sda', 'nvme0n1', '259:3', 'cciss!c0d0'), { maxLength: 4 }),
+        onlineDevices: fc.constantFrom([], ['sdb']),
+        offlineDevices: fc.constantFrom([], ['8:0', 'dm-1']),
+        writeBps: fc.oneof(fc.constant(0), upTo(65_536, Number.MAX_SAFE_INTEGER)),
+      },
+      { requiredKeys: [] },
+    ),
+    own: fc.record({ nice: upTo(-20, 0) }, { requiredKeys: [] }),
     http: fc.record({ host: fc.constantFrom('0.0.0.0', '::1', 'localhost'), port: upTo(0, 65_535) }, { requiredKeys: [] }),
   },
   { requiredKeys: [] },
@@ -148,7 +160,8 @@ describe('any valid configuration', () => {
       fc.property(validInput, fc.constantFrom('block', 'flow', 'any'), (input, collectionStyle) => {
         const loaded = loadConfig({ text: stringify(input, { collectionStyle }) })
         const shown = JSON.parse(renderConfigJson(loaded)) as { config: object }
-        expect(loaded.config).toMatchObject({ mode: input.mode ?? 'observe', loop: input.loop ?? {}, http: input.http ?? {} })
+        const { mode = 'observe', loop = {}, http = {}, suppressIo = {}, own = {} } = input
+        expect(loaded.config).toMatchObject({ mode, loop, http, suppressIo, own })
         for (const text of [stringify(shown.config), JSON.stringify(shown.config)])
           expect(loadConfig({ text }).config).toEqual(loaded.config)
       }),

@@ -1,156 +1,24 @@
 /**
- * What always holds of decide/, by the numbers of src/decide/SPEC.md, over random histories of a node: any load, sensors that are silent,
- * old or lying, pods that come and go, CPUs that go, long pauses, restarts with nothing remembered.
+ * What always holds of decide/, by the numbers of src/decide/SPEC.md, over random histories of a node (test/support/histories.ts). What
+ * suppression adds is in suppress.test.ts.
  */
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Config } from '../../src/config/index.ts'
 import { CpuSet } from '../../src/cpu/index.ts'
-import { decide, EMPTY_MEMORY, type Memory } from '../../src/decide/index.ts'
+import { decide, EMPTY_MEMORY } from '../../src/decide/index.ts'
 import { merge } from '../../src/decide/merge.ts'
-import { MEMORY_LOW_WATERMARK_PERMYRIAD, MEMORY_WATERMARK_PERMYRIAD } from '../../src/decide/node-signals.ts'
 import type { Claim, ClassifiedPod, Decision, KnobSetting, NodeSnapshot } from '../../src/model/index.ts'
 import { isOffline, isQuota, KNOB_KINDS, OFFLINE_RESOURCES, quotaMilliCpu, RULES } from '../../src/model/index.ts'
 import { compareWidth } from '../../src/plan/width.ts'
-import { configOf } from '../support/config.ts'
-import { deepFreeze, OFFLINE_ROOT, type PodLiteral, snapshotOf, type SnapshotLiteral, topologyOf } from '../support/snapshots.ts'
+import { configFor, forAllHistories } from '../support/histories.ts'
+import { OFFLINE_ROOT, snapshotOf } from '../support/snapshots.ts'
 import { PAIRS } from '../support/settings.ts'
-import { rawTree, rawWish, rawWishes, settingOf, treeOf } from '../support/trees.ts'
-
-const milli = fc.oneof(
-  { weight: 12, arbitrary: fc.double({ min: 0, max: 9000, noNaN: true }) },
-  { weight: 2, arbitrary: fc.nat(9000) },
-  { weight: 1, arbitrary: fc.constantFrom(Number.NaN, -1, -5000, 1e9, Infinity) },
-)
-
-const pod: fc.Arbitrary<Omit<PodLiteral, 'uid'>> = fc.record(
-  {
-    qos: fc.constantFrom('BestEffort', 'BestEffort', 'BestEffort', 'Burstable', 'Guaranteed'),
-    labels: fc.oneof(
-      { weight: 3, arbitrary: fc.constant({}) },
-      {
-        weight: 1,
-        arbitrary: fc
-          .constantFrom('LS', 'LSX', 'BE', 'BE', 'OT', 'SYSTEM', 'UNTAGGED', 'nonsense')
-          .map((value) => ({ 'kube-agent.io/qos-class': value })),
-      },
-    ),
-    asks: fc.oneof(
-      fc.constant({}),
-      fc.record({ 'be-cpu': fc.nat(40), 'be-memory': fc.nat(16) }),
-      fc.record({ 'ot-cpu': fc.nat(40), 'ot-memory': fc.nat(16) }),
-      fc.record(
-        { 'be-cpu': fc.nat(9), 'be-memory': fc.nat(9), 'ot-cpu': fc.nat(9), 'ot-memory': fc.nat(9) },
-        { requiredKeys: [] },
-      ),
-    ),
-    kinds: fc.array(fc.constantFrom('main', 'init', 'sidecar'), { minLength: 1, maxLength: 3 }),
-    requestsMilli: fc.nat(4000),
-    present: fc.boolean(),
-    phase: fc.constantFrom('Running', 'Running', 'Pending', 'Succeeded', 'Failed'),
-    usesMilli: milli,
-    workingSetBytes: fc.nat(2 ** 31),
-  },
-  { requiredKeys: ['qos', 'labels', 'asks', 'phase'] },
-)
-
-const moment = fc.record({
-  dtMs: fc.constantFrom(1, 10, 50, 50, 50, 1000, 1000, 7000, 3_600_000),
-  hot: fc.boolean(),
-  nodeMilli: fc.option(milli, { freq: 8 }),
-  offlineMilli: fc.option(milli, { freq: 8 }),
-  ageMs: fc.oneof(
-    { weight: 6, arbitrary: fc.constant(0) },
-    { weight: 1, arbitrary: fc.constantFrom(500, 3000, 60_000, Number.NaN) },
-  ),
-  availableBytes: fc.option(fc.nat(2 ** 35), { freq: 8 }),
-  pods: fc.array(pod, { maxLength: 6 }),
-  inFlight: fc.dictionary(fc.constantFrom(...OFFLINE_RESOURCES), fc.nat(50), { maxKeys: 2 }),
-  restart: fc.boolean().map((yes) => yes),
-})
-
-const settings = fc.record({
-  placement: fc.record({
-    reservedCpus: fc.constantFrom('', '0', '0-1', '0-7'),
-    dedicatedCpus: fc.constantFrom('', '2', '3-5'),
-    lsSharePermyriad: fc.constantFrom(10_000, 5000, 1),
-    enabled: fc.constantFrom(true, true, false),
-  }),
-  suppressCpu: fc.record({
-    dwellMs: fc.constantFrom(1000, 1000, 100, 3000),
-    growthPermyriad: fc.constantFrom(1000, 100, 5000),
-    deadBandPermyriad: fc.constantFrom(100, 0, 500),
-    floorPermyriad: fc.constantFrom(200, 1000),
-  }),
-  nodeSignals: fc.record({ enterMs: fc.constantFrom(0, 50, 2000), exitMs: fc.constantFrom(0, 100, 5000) }),
-  capacity: fc.record({ maxUnits: fc.constantFrom(2048, 20), warmupMs: fc.constantFrom(0, 30_000) }),
-})
-
-const legal = settings.filter(
-  ({ placement }) => !CpuSet.parse(placement.reservedCpus).overlaps(CpuSet.parse(placement.dedicatedCpus)),
-)
-
-const histories = fc.record({
-  settings: legal,
-  dialect: fc.constantFrom('v1', 'v2'),
-  topology: fc.constantFrom('desktop', 'twoCpuVm', 'smtOff'),
-  moments: fc.array(moment, { minLength: 1, maxLength: 25 }),
-})
-type History = typeof histories extends fc.Arbitrary<infer T> ? T : never
-
-interface Lived {
-  readonly snapshot: NodeSnapshot
-  readonly decision: Decision
-  readonly memory: Memory
-  /** What decide was given, to ask again. */
-  readonly literal: SnapshotLiteral
-  readonly before: Memory
-  /** The offline root had no quota when nothing was remembered. */
-  readonly unbounded: boolean
-}
-
-/** Lives through a history; every decision is carried out before the next. */
-function live(history: History): Lived[] {
-  const config = deepFreeze(configOf(history.settings))
-  const lived: Lived[] = []
-  let nowMs = 1_000_000
-  let memory: Memory = EMPTY_MEMORY
-  let actual: readonly (KnobSetting & { group: string })[] = []
-  for (const { dtMs, hot, pods, availableBytes, restart, ...rest } of history.moments) {
-    nowMs += dtMs
-    if (restart) memory = EMPTY_MEMORY
-    const literal: SnapshotLiteral = {
-      ...rest,
-      nowMs,
-      dialect: history.dialect,
-      topology: topologyOf(history.topology),
-      pace: hot ? 'hot' : 'calm',
-      pods: pods.map((one, index) => ({ ...one, uid: `p${index}` })),
-      memory: availableBytes === null ? null : { totalBytes: 2 ** 36, availableBytes },
-      actual,
-    }
-    const snapshot = deepFreeze(snapshotOf(literal))
-    const before = deepFreeze(memory)
-    const { decision, memory: after } = decide(snapshot, before, config)
-    const unbounded = !actual.some(({ group, kind }) => group === OFFLINE_ROOT && kind === 'quota')
-    lived.push({ snapshot, decision, memory: after, literal, before, unbounded })
-    memory = after
-    // What a rule can't decide on yet stays as it is.
-    const kept = decision.complete ? [] : actual.filter(({ group, kind }) => decision.desired.get(group, kind) === undefined)
-    actual = [...kept, ...[...decision.desired.entries()].map(([group, , { setting }]) => ({ ...setting, group }))]
-  }
-  return lived
-}
+import { rawTree, treeOf } from '../support/trees.ts'
+import { rawWish, rawWishes, settingOf } from '../support/wishes.ts'
 
 const isUntagged = ({ qosClass, reading }: ClassifiedPod): boolean =>
   !isOffline(qosClass) && reading.spec.kubeletQos === 'BestEffort'
-
-function forAllHistories(check: (lived: readonly Lived[], history: History) => void, numRuns = 400): void {
-  fc.assert(
-    fc.property(histories, (history) => check(live(history), history)),
-    { numRuns },
-  )
-}
 
 const withoutOrder = (decision: Decision): unknown => ({
   ...decision,
@@ -169,16 +37,17 @@ function heat({ node, topology, nowMs }: NodeSnapshot, config: Config): { above:
   const cpu = Math.max(0, node.cpu.value.usedMilli) / (topology.online.size * 1000)
   const memory = (totalBytes - availableBytes) / totalBytes
   const { watermarkPermyriad, lowWatermarkPermyriad } = config.suppressCpu
+  const { memoryWatermarkPermyriad, memoryLowWatermarkPermyriad } = config.nodeSignals
   return {
-    above: cpu >= watermarkPermyriad / 10_000 || memory >= MEMORY_WATERMARK_PERMYRIAD / 10_000,
-    below: cpu < lowWatermarkPermyriad / 10_000 && memory < MEMORY_LOW_WATERMARK_PERMYRIAD / 10_000,
+    above: cpu >= watermarkPermyriad / 10_000 || memory >= memoryWatermarkPermyriad / 10_000,
+    below: cpu < lowWatermarkPermyriad / 10_000 && memory < memoryLowWatermarkPermyriad / 10_000,
   }
 }
 
 describe('decide', () => {
   it('gives equal answers to equal questions, in any order of pods, and writes to none of its inputs (I1)', () => {
     forAllHistories((lived, history) => {
-      const config = configOf(history.settings)
+      const config = configFor(history)
       for (const { literal, before, decision, memory } of lived) {
         const shuffled = snapshotOf({ ...literal, pods: [...(literal.pods ?? [])].reverse() })
         const again = decide(shuffled, before, config)
@@ -187,7 +56,7 @@ describe('decide', () => {
         expect(again.memory.signals).toEqual(memory.signals)
         expect({ ...again.memory.capacity, bePods: undefined }).toEqual({ ...memory.capacity, bePods: undefined })
       }
-    })
+    }, 200)
   })
 
   it('claims no empty cpuset, and none outside of the CPUs that are online (I3, I4)', () => {
@@ -204,7 +73,7 @@ describe('decide', () => {
 
   it('gives no offline pod a reserved CPU while any other is online (I4)', () => {
     forAllHistories((lived, history) => {
-      const reserved = configOf(history.settings).placement.reservedCpus
+      const reserved = configFor(history).placement.reservedCpus
       for (const { decision, snapshot } of lived) {
         if (snapshot.topology.online.isSubsetOf(reserved)) continue
         expect(decision.placement.bestEffort.overlaps(reserved)).toBe(false)
@@ -257,7 +126,7 @@ describe('decide', () => {
 
   it('grows the allowance by at most growthPermyriad of the node a second, also over restarts and pauses (I7)', () => {
     forAllHistories((lived, history) => {
-      const { dwellMs, growthPermyriad } = configOf(history.settings).suppressCpu
+      const { dwellMs, growthPermyriad } = configFor(history).suppressCpu
       for (const [index, { decision, snapshot, unbounded }] of lived.entries()) {
         const now = decision.suppression
         if (now === undefined || unbounded) continue
@@ -278,7 +147,7 @@ describe('decide', () => {
 
   it('gives OT no more than its floor and what BE leaves of the allowance (I8)', () => {
     forAllHistories((lived, history) => {
-      const { otFloorPermyriad } = configOf(history.settings).suppressCpu
+      const { otFloorPermyriad } = configFor(history).suppressCpu
       for (const { decision } of lived) {
         const { suppression } = decision
         if (suppression === undefined) continue
@@ -312,7 +181,7 @@ describe('decide', () => {
 
   it('offers at least what is allocated, and no more than maxUnits beyond that (I10)', () => {
     forAllHistories((lived, history) => {
-      const { capacity } = configOf(history.settings)
+      const { capacity } = configFor(history)
       const most = new Map<string, number>()
       for (const { decision, snapshot } of lived) {
         for (const { resource, units } of decision.offers) {
@@ -345,7 +214,7 @@ describe('decide', () => {
 
   it('limits every pod under the offline root that was sold CPU to what it was sold, whatever its label (I11, I19)', () => {
     forAllHistories((lived, history) => {
-      const { cpuUnitMilli } = configOf(history.settings).resources
+      const { cpuUnitMilli } = configFor(history).resources
       for (const { decision } of lived) {
         for (const { reading, qosClass } of decision.pods) {
           const units = (kind: string): number => reading.spec.extended[`kube-agent.io/${kind}`] ?? 0
@@ -362,7 +231,7 @@ describe('decide', () => {
 
   it('calls the node hot, or no longer, only after the whole dwell time on one side of the watermarks (I15)', () => {
     forAllHistories((lived, history) => {
-      const config = configOf(history.settings)
+      const config = configFor(history)
       for (const [index, { decision, before }] of lived.entries()) {
         const was = before.signals.signals?.hot ?? false
         const hot = decision.signals?.hot ?? false
@@ -389,7 +258,7 @@ describe('decide', () => {
 
   it('tells whole numbers within their bounds (I16), and nothing new without readings (I17)', () => {
     forAllHistories((lived, history) => {
-      const config = configOf(history.settings)
+      const config = configFor(history)
       for (const { decision, snapshot, before } of lived) {
         const { signals } = decision
         if (heat(snapshot, config) === undefined) {

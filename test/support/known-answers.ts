@@ -5,7 +5,7 @@
  */
 import type { KnobSetting } from '../../src/model/index.ts'
 import { A, B, C, D, E, TOP } from './places.ts'
-import { cpus, knob, MIB, quotaUs } from './settings.ts'
+import { cpus, ioMax, knob, MIB, NO_DISK, quotaUs } from './settings.ts'
 
 /** Place, what is written there, and what the outcome is. */
 export const KNOWN_V2: readonly (readonly [number, KnobSetting, string])[] = [
@@ -60,7 +60,28 @@ export const KNOWN_V2: readonly (readonly [number, KnobSetting, string])[] = [
   [A, { kind: 'memoryMax', value: null }, 'applied'],
   [A, knob('memoryHigh', 2 ** 63), 'applied'],
   [A, { kind: 'memoryMin', value: null }, 'applied'],
+  // IO: a weight within its range; a disk that is not there has no limits, and none to take away.
+  [A, knob('ioWeight', 1), 'applied'],
+  [A, knob('ioWeight', 10_000), 'applied'],
+  [A, knob('ioWeight', 0), 'refused'],
+  [A, knob('ioWeight', 10_001), 'refused'],
+  [E, ioMax(NO_DISK, { readBps: MIB }), 'vanished'],
+  [E, ioMax(NO_DISK), 'applied'],
   [E, knob('freeze', 1), 'applied'],
   [E, knob('freeze', 2), 'refused'],
   [E, knob('freeze', 0), 'applied'],
+]
+
+/** The same for limits on a disk. Kernel: tg_set_limit() in block/blk-throttle.c. */
+export const knownOn = (disk: string): readonly (readonly [number, KnobSetting, string])[] => [
+  [E, ioMax(disk, { readBps: 2, writeBps: MIB, readIops: 2, writeIops: 120 }), 'applied'],
+  [E, ioMax(disk, { readBps: 0 }), 'refused'],
+  [E, ioMax(disk, { readBps: 1 }), 'refused'],
+  [E, ioMax(disk, { readIops: 1 }), 'refused'],
+  [E, ioMax(disk, { writeBps: MIB }), 'applied'],
+  // A child may ask for more than its parent has.
+  [A, ioMax(disk, { readBps: 100 }), 'applied'],
+  [B, ioMax(disk, { readBps: 200, writeIops: 2 ** 32 }), 'applied'],
+  [A, ioMax(disk), 'applied'],
+  [A, ioMax(disk), 'applied'],
 ]

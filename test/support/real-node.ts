@@ -34,6 +34,8 @@ export function whyNotHere(dialect?: Dialect): string | undefined {
   return undefined
 }
 
+type GroupController = 'cpu' | 'cpuset' | 'memory' | 'freezer' | 'blkio' | 'io'
+
 /** Groups of one's own on the real kernel. */
 export class RealGroups {
   readonly sandbox: GroupSandbox
@@ -65,7 +67,7 @@ export class RealGroups {
   }
 
   /** Path of a file of a group in a controller's tree. */
-  fileOf(group: GroupPath, controller: 'cpu' | 'cpuset' | 'memory', name: string): string {
+  fileOf(group: GroupPath, controller: GroupController, name: string): string {
     return join(this.sandbox.mounts.controllers[controller] ?? '', group, name)
   }
 
@@ -89,13 +91,25 @@ export class RealGroups {
     return this.#spawn(group, 'while :; do sleep 0.3; done')
   }
 
+  /** A process that runs a shell script, and waits with it until it is in `group`: what it allocates and opens is counted there. */
+  shell(group: GroupPath, script: string): number {
+    const child = spawn('/bin/sh', ['-c', `read -r go\n${script}`], { stdio: ['pipe', 'ignore', 'ignore'] })
+    const pid = this.#keep(group, child)
+    child.stdin?.on('error', () => undefined)
+    child.stdin?.end('go\n')
+    return pid
+  }
+
   /** A process that runs JavaScript, in `group`. */
   node(group: GroupPath, script: string): number {
     return this.#spawn(group, `exec '${process.execPath}' -e '${script}'`)
   }
 
   #spawn(group: GroupPath, script: string): number {
-    const child = spawn('/bin/sh', ['-c', script], { stdio: 'ignore' })
+    return this.#keep(group, spawn('/bin/sh', ['-c', script], { stdio: 'ignore' }))
+  }
+
+  #keep(group: GroupPath, child: ChildProcess): number {
     if (child.pid === undefined) throw new Error('cannot start /bin/sh')
     this.#children.add(child)
     this.sandbox.attach(group, child.pid)
@@ -230,7 +244,7 @@ export class RealNode {
   }
 
   /** Text of one file of a group. */
-  read(group: GroupPath, controller: 'cpu' | 'cpuset' | 'memory', name: string): string {
+  read(group: GroupPath, controller: GroupController, name: string): string {
     return readFileSync(this.groups.fileOf(group, controller, name), 'latin1').trim()
   }
 

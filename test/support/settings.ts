@@ -2,6 +2,7 @@
 import * as fc from 'fast-check'
 import { CpuSet } from '../../src/cpu/index.ts'
 import {
+  type DeviceLimits,
   type Dialect,
   IoLimits,
   type KnobKind,
@@ -20,6 +21,11 @@ export const quota = (quotaUs: number | null, periodUs = 100_000): Quota => ({
 
 export const cpus = (text: string): KnobSetting => ({ kind: 'cpuset', value: CpuSet.parse(text) })
 export const quotaUs = (us: number | null, periodUs?: number): KnobSetting => ({ kind: 'quota', value: quota(us, periodUs) })
+/** Limits of one device; without `some`, a claim that it has none. */
+export const ioMax = (device: string, some: Partial<DeviceLimits> = {}): KnobSetting => ({
+  kind: 'ioMax',
+  value: IoLimits.of([[device, { ...NO_DEVICE_LIMITS, ...some }]]),
+})
 export const knob = (kind: Exclude<KnobKind, 'cpuset' | 'quota' | 'ioMax'>, value: number): KnobSetting => ({ kind, value })
 
 /** Two values of each knob that differ from each other. */
@@ -40,15 +46,18 @@ export const PAIRS: { readonly [Kind in KnobKind]: readonly KnobSetting[] } = {
   memoryMin: [knob('memoryMin', MIB)],
   memorySoft: [knob('memorySoft', 64 * MIB), { kind: 'memorySoft', value: null }],
   ioWeight: [knob('ioWeight', 20), knob('ioWeight', 100)],
-  ioMax: [
-    { kind: 'ioMax', value: IoLimits.of([['8:0', { ...NO_DEVICE_LIMITS, writeBps: MIB }]]) },
-    { kind: 'ioMax', value: IoLimits.NONE },
-  ],
+  ioMax: [ioMax('8:0', { writeBps: MIB, readIops: 120 }), ioMax('8:0')],
   freeze: [knob('freeze', 1), knob('freeze', 0)],
 }
 
-/** Settings that are legal, at a limit and beyond it, for one dialect. */
-export function anySetting(dialect: Dialect): fc.Arbitrary<KnobSetting> {
+/** The pair of a knob, for a machine whose disk is `disk`. */
+export function pairOn(kind: KnobKind, disk: string | undefined): readonly KnobSetting[] {
+  if (kind !== 'ioMax' || disk === undefined) return PAIRS[kind]
+  return [ioMax(disk, { writeBps: MIB, readIops: 120 }), ioMax(disk)]
+}
+
+/** Settings that are legal, at a limit and beyond it, for one dialect, with these disks beside one that no machine has. */
+export function anySetting(dialect: Dialect, disks: readonly string[] = []): fc.Arbitrary<KnobSetting> {
   const anyQuota = fc.tuple(
     fc.constantFrom(null, 1, 999, 1000, 5000, 33_333, 50_000, 100_000, 200_000),
     fc.constantFrom(100_000, 100_000, 50_000, 1_000_000),
@@ -59,11 +68,16 @@ export function anySetting(dialect: Dialect): fc.Arbitrary<KnobSetting> {
     fc.constantFrom(0, 1000, 20_000, 50_000, 150_000).map((value) => knob('burst', value)),
     fc.constantFrom(0, 1, 2, -1).map((value) => knob('idle', value)),
     fc.constantFrom(64 * MIB, 100_000_001, 2 ** 45, 2 ** 62).map((value) => knob('memoryMax', value)),
+    fc.constantFrom(0, 1, 100, 1000, 1001, 10_000, 10_001).map((value) => knob('ioWeight', value)),
+    anyIoMax(disks),
   ]
   const weights =
     dialect === 'v1' ? [0, 1, 2, 3, 700, 1024, 262_144, 262_145, 10 ** 9] : [0, 1, 2, 39, 100, 10_000, 10_001, 10 ** 9]
   const weight = fc.constantFrom(...weights).map((value) => knob('weight', value))
-  if (dialect === 'v1') return fc.oneof(...both, weight)
+  const soft = fc
+    .constantFrom<(number | null)[]>(null, 0, 64 * MIB, 100_000_001, 2 ** 62)
+    .map((value): KnobSetting => ({ kind: 'memorySoft', value }))
+  if (dialect === 'v1') return fc.oneof(...both, weight, soft)
   const limits = fc.constantFrom<KnobKind[]>('memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax')
   const bytes = fc.constantFrom<(number | null)[]>(null, 64 * MIB, 100_000_001, 2 ** 62, 2 ** 63)
   return fc.oneof(
@@ -75,3 +89,13 @@ export function anySetting(dialect: Dialect): fc.Arbitrary<KnobSetting> {
     fc.constantFrom(0, 1, 2).map((value) => knob('freeze', value)),
   )
 }
+
+function anyIoMax(disks: readonly string[]): fc.Arbitrary<KnobSetting> {
+  const amount = fc.constantFrom<(number | null)[]>(null, null, 0, 1, 2, 100, 4096, 50_000_000, 2 ** 32)
+  const limits = fc.record({ readBps: amount, writeBps: amount, readIops: amount, writeIops: amount })
+  const device = fc.constantFrom(...disks, ...disks, NO_DISK)
+  return fc.array(fc.tuple(device, limits), { maxLength: 2 }).map((devices) => ({ kind: 'ioMax', value: IoLimits.of(devices) }))
+}
+
+/** A number that is no disk's. Kernel: 42 is for demonstrations (admin-guide/devices.txt). */
+export const NO_DISK = '42:9'

@@ -5,7 +5,7 @@
 import { Actuator, RestoreJournal } from '../../src/actuate/index.ts'
 import { Agent, type Publisher } from '../../src/agent.ts'
 import type { Config } from '../../src/config/index.ts'
-import type { Dialect, KnobKind, PodList, TickRecord } from '../../src/model/index.ts'
+import type { Dialect, Evictor, KernelPort, KnobKind, PodList, TickRecord } from '../../src/model/index.ts'
 import { isQuota, quotaMilliCpu } from '../../src/model/index.ts'
 import { Sensor } from '../../src/sense/index.ts'
 import { ModelKernel, SimNode } from '../../src/sim/index.ts'
@@ -18,8 +18,13 @@ export interface SimulatedAgentOptions {
   readonly topology?: TopologyName
   readonly missing?: readonly KnobKind[]
   readonly publisher?: Publisher
+  readonly evictor?: Evictor
   /** What the agent is told instead of the node's own list; may throw. */
   readonly told?: (list: PodList) => PodList
+  /** What the agent takes for the kernel, where that is not the model itself. */
+  readonly port?: (kernel: ModelKernel) => KernelPort
+  /** How many of the newest ticks are kept at least. @default all */
+  readonly keep?: number
 }
 
 export class SimulatedAgent {
@@ -27,7 +32,10 @@ export class SimulatedAgent {
   readonly kernel: ModelKernel
   readonly records: TickRecord[] = []
   readonly failures: unknown[] = []
+  /** How many guard beats there were; those that ticked are in `records`. */
+  beats = 0
   readonly #options: SimulatedAgentOptions
+  readonly #port: KernelPort
   #journal: RestoreJournal
   #agent: Agent
 
@@ -36,6 +44,7 @@ export class SimulatedAgent {
     this.#options = options
     this.kernel = new ModelKernel({ dialect, topology: topologyOf(topology), missing })
     this.node = new SimNode(this.kernel)
+    this.#port = options.port?.(this.kernel) ?? this.kernel
     this.#journal = this.#openJournal()
     this.#agent = this.#start()
   }
@@ -45,10 +54,28 @@ export class SimulatedAgent {
     const { guardMs } = this.#options.config.loop
     for (const endMs = this.node.nowMs + ms; this.node.nowMs < endMs;) {
       onBeat(this.node.nowMs)
-      this.node.advance(guardMs)
-      const at = { nowMs: this.node.nowMs, wallMs: this.node.nowMs }
-      this.#agent.beat(at, 0)
+      this.#beat(guardMs)
     }
+  }
+
+  /** The same, and between beats whatever was promised gets its turn: slow writes end, and the next ones begin. */
+  async runAsync(ms: number, onBeat: (nowMs: number) => void = () => undefined): Promise<void> {
+    const { guardMs } = this.#options.config.loop
+    for (const endMs = this.node.nowMs + ms; this.node.nowMs < endMs;) {
+      onBeat(this.node.nowMs)
+      await new Promise((resolve) => setImmediate(resolve))
+      this.#beat(guardMs)
+    }
+  }
+
+  #beat(guardMs: number): void {
+    this.node.advance(guardMs)
+    this.beats += 1
+    this.#agent.beat({ nowMs: this.node.nowMs, wallMs: this.node.nowMs }, 0)
+  }
+
+  get isHot(): boolean {
+    return this.#agent.isHot(this.node.nowMs)
   }
 
   /** The process is gone in an instant and comes back with nothing but what is on disk. */
@@ -80,6 +107,12 @@ export class SimulatedAgent {
     return this.records.at(-1)?.decision.suppression?.allowanceMilli ?? Number.NaN
   }
 
+  #keep(record: TickRecord): void {
+    this.records.push(record)
+    const { keep = Infinity } = this.#options
+    if (this.records.length > keep * 2) this.records.splice(0, this.records.length - keep)
+  }
+
   #openJournal(): RestoreJournal {
     const { directory } = this.#options
     return new RestoreJournal({
@@ -91,8 +124,9 @@ export class SimulatedAgent {
   }
 
   #start(): Agent {
-    const { config, publisher, told = (list: PodList) => list } = this.#options
-    const { kernel, node } = this
+    const { config, publisher, evictor, told = (list: PodList) => list } = this.#options
+    const { node } = this
+    const kernel = this.#port
     const pods = {
       list: () => told(node.list()),
       onChange: (listener: () => void) => node.onChange(listener),
@@ -104,9 +138,10 @@ export class SimulatedAgent {
       config,
       mode: 'enforce',
       ...(publisher === undefined ? {} : { publisher }),
+      ...(evictor === undefined ? {} : { evictor }),
       writing: { journal: this.#journal, actuator: new Actuator(kernel, this.#journal) },
       sink: {
-        tick: (record) => this.records.push(record),
+        tick: (record) => this.#keep(record),
         tickFailed: (thrown) => this.failures.push(thrown),
         guardBeat: () => undefined,
       },

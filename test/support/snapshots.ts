@@ -7,6 +7,7 @@ import type {
   Capabilities,
   ContainerKind,
   Dialect,
+  EvictionsView,
   GroupPath,
   KnobKind,
   KnobSetting,
@@ -118,6 +119,13 @@ export interface SnapshotLiteral {
   readonly unlisted?: readonly GroupPath[]
   readonly actual?: readonly (KnobSetting & { readonly group: GroupPath })[]
   readonly inFlight?: Readonly<Partial<Record<OfflineResource, number>>>
+  /** How online groups wait for CPU, as a share of time. */
+  readonly cpuPressurePermyriad?: number | null
+  /** Tasks that are ready to run on the node. */
+  readonly runnable?: number | null
+  /** Age of the reading of either. */
+  readonly pressureAgeMs?: number
+  readonly evictions?: Partial<EvictionsView>
 }
 
 export const GIB = 2 ** 30
@@ -142,6 +150,9 @@ export function snapshotOf(literal: SnapshotLiteral = {}): NodeSnapshot {
     nodeMilli = 1000,
     offlineMilli = 0,
     ageMs = 0,
+    cpuPressurePermyriad = null,
+    runnable = null,
+    pressureAgeMs = 0,
     memory = { totalBytes: 64 * GIB, availableBytes: 48 * GIB },
   } = literal
   const reading = <T>(value: T, source: string): Reading<T> => ({ value, atMs: nowMs - ageMs, source })
@@ -160,6 +171,7 @@ export function snapshotOf(literal: SnapshotLiteral = {}): NodeSnapshot {
     node: {
       ...(nodeMilli === null ? {} : { cpu: cpu(nodeMilli) }),
       ...(memory === null ? {} : { memory: reading(memory, '/proc/meminfo') }),
+      ...(runnable === null ? {} : { runQueue: { value: { runnable }, atMs: nowMs - pressureAgeMs, source: 'test' } }),
     },
     bestEffort: { group: OFFLINE_ROOT, ...(offlineMilli === null ? {} : { cpu: cpu(offlineMilli) }) },
     pods: {
@@ -172,9 +184,18 @@ export function snapshotOf(literal: SnapshotLiteral = {}): NodeSnapshot {
     unlistedGroups: literal.unlisted ?? [],
     actual,
     inFlightUnits: literal.inFlight ?? {},
-    online: {},
+    online:
+      cpuPressurePermyriad === null
+        ? {}
+        : {
+            cpuPressure: {
+              value: { someUsPerSecond: cpuPressurePermyriad * 100 },
+              atMs: nowMs - pressureAgeMs,
+              source: 'test',
+            },
+          },
     devices: new Map(),
-    evictions: NO_EVICTIONS,
+    evictions: { ...NO_EVICTIONS, ...literal.evictions },
     ownGroups: [],
   }
 }

@@ -57,10 +57,18 @@ export const V1_GROUP = {
   cpuset: { 'cpuset.cpus': '0-1\n', 'cpuset.mems': '0\n' },
   memory: {
     'memory.limit_in_bytes': '9223372036854771712\n',
+    'memory.soft_limit_in_bytes': '9223372036854771712\n',
     'memory.usage_in_bytes': '1048576\n',
     'memory.stat': 'cache 0\ninactive_file 1\ntotal_cache 0\ntotal_inactive_file 4096\ntotal_active_file 0\n',
   },
   freezer: { 'freezer.state': 'THAWED\n' },
+  blkio: {
+    'blkio.bfq.weight': '100\n',
+    'blkio.throttle.read_bps_device': '',
+    'blkio.throttle.write_bps_device': '',
+    'blkio.throttle.read_iops_device': '',
+    'blkio.throttle.write_iops_device': '',
+  },
 } as const satisfies Record<string, Tree>
 
 export const V2_GROUP: Tree = {
@@ -68,7 +76,9 @@ export const V2_GROUP: Tree = {
   'cpu.max.burst': '0\n',
   'cpu.weight': '100\n',
   'cpu.idle': '0\n',
-  'cpu.pressure': '',
+  'cpu.pressure': 'some avg10=0.00 avg60=0.00 avg300=0.00 total=70001\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n',
+  'io.pressure': 'some avg10=0.00 avg60=0.00 avg300=0.00 total=80002\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2\n',
+  'memory.pressure': 'some avg10=0.00 avg60=0.00 avg300=0.00 total=90003\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n',
   'cpu.stat': 'usage_usec 5000\nuser_usec 3000\nsystem_usec 2000\nnr_periods 7\nnr_throttled 3\nthrottled_usec 9\n',
   'cpuset.cpus': '\n',
   'memory.min': '0\n',
@@ -78,6 +88,8 @@ export const V2_GROUP: Tree = {
   'memory.current': '2097152\n',
   'memory.stat': 'anon 0\nfile 0\ninactive_anon 9\ninactive_file 8192\n',
   'cgroup.freeze': '0\n',
+  'io.weight': 'default 100\n',
+  'io.max': '',
 }
 
 /** `group` with what is in it, below `path` (`/a/b`). */
@@ -128,6 +140,7 @@ export function sysfsOf(raw: RawTopology): Tree {
 export const PROC: Tree = {
   stat: 'cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 100 20 30 4000 50 6 7 8 0 0\nintr 1\n',
   meminfo: 'MemTotal:       16384 kB\nMemFree:         1024 kB\nMemAvailable:    8192 kB\n',
+  loadavg: '0.20 0.18 0.12 3/345 6789\n',
   pressure: {
     cpu: 'some avg10=0.48 avg60=4.29 avg300=13.78 total=362508921\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n',
     memory: 'some avg10=0.00 avg60=0.00 avg300=0.00 total=18602828\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=14120338\n',

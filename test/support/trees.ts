@@ -1,13 +1,12 @@
 /**
- * Random cgroup trees in states that the kernel could be in, under either dialect, and random wishes for them. A tree is made from raw
- * numbers that are bent to be legal from the root down, so that fast-check can shrink every number on its own.
+ * Random cgroup trees in states that the kernel could be in, under either dialect. A tree is made from raw numbers that are bent to be legal from the root down, so that fast-check can shrink every number on its own.
  */
 import * as fc from 'fast-check'
 import { CpuSet } from '../../src/cpu/index.ts'
-import { merge } from '../../src/decide/merge.ts'
-import type { Claim, Desired, Dialect, GroupPath, KnobSetting, KnobValue, Quota, Reading } from '../../src/model/index.ts'
+import type { DeviceLimits, Dialect, GroupPath, KnobValue, Quota, Reading } from '../../src/model/index.ts'
 import {
   childGroup,
+  IoLimits,
   KNOB_KINDS,
   KnobTable,
   micros,
@@ -47,12 +46,14 @@ export interface RawTree {
 }
 
 const DIALECTS = ['v1', 'v2'] as const
-const quotaMilli = fc.oneof(fc.integer({ min: 10, max: 3000 }), fc.constantFrom(10, 333, 500, 1000, 64_000))
-const periodUs = fc.oneof(
+export const quotaMilli = fc.oneof(fc.integer({ min: 10, max: 3000 }), fc.constantFrom(10, 333, 500, 1000, 64_000))
+export const periodUs = fc.oneof(
   { weight: 3, arbitrary: fc.constant(100_000) },
   { weight: 1, arbitrary: fc.constantFrom(50_000, 1_000_000, 20_000, 33_333) },
 )
-const mask = fc.nat(0xffff)
+export const mask = fc.nat(0xffff)
+/** Block devices of every tree, by number. */
+const DEVICES = ['8:0', '8:16']
 
 const rawKnobs: fc.Arbitrary<RawKnobs> = fc.record({
   without: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: mask }),
@@ -113,6 +114,7 @@ export function treeOf(raw: RawTree): Tree {
     topology: topologyOf(raw.topology),
     vendor: ['bvt', 'offline', 'btShares', 'coreCookie'],
   })
+  for (const [index, device] of DEVICES.entries()) kernel.devices.set(`sd${'ab'[index]}`, device)
   const roots = [podsRoot(LAYOUT), qosRoot(LAYOUT, 'Burstable'), qosRoot(LAYOUT, 'BestEffort')]
   for (const [index, group] of roots.entries()) addGroup(kernel, group, raw.roots[index])
   const pods = raw.pods.map((pod, index) => {
@@ -141,9 +143,15 @@ function addGroup(kernel: ModelKernel, path: GroupPath, raw: RawKnobs | undefine
   knobs.idle = raw.idle
   knobs.weight = raw.idle === 0 ? raw.weight : v1 ? 3 : 0
   knobs.memoryMax = raw.memoryMiB === null ? null : raw.memoryMiB * 2 ** 20
+  // Where there is a limit of memory, somebody has thought of the rest as well.
+  if (raw.memoryMiB === null) return
+  knobs.ioMax = limitsOf(raw.memoryMiB, raw.weight)
+  knobs.memorySoft = v1 ? knobs.memoryMax : null
+  knobs.memoryLow = v1 ? 0 : raw.memoryMiB * 2 ** 19
 }
 
-function withoutSome(set: CpuSet, without: number): CpuSet {
+/** A set with some CPUs left out, but never all. */
+export function withoutSome(set: CpuSet, without: number): CpuSet {
   const left = CpuSet.from([...set].filter((_, index) => ((without >> (index % 16)) & 1) === 0))
   return left.isEmpty ? set.take(1) : left
 }
@@ -178,77 +186,25 @@ export function readAll(kernel: ModelKernel): KnobTable<Reading<KnobValue>> {
 export function textOf(kernel: ModelKernel): Record<string, string> {
   return Object.fromEntries(
     [...kernel.groups.values()].flatMap(({ path, knobs }) =>
-      KNOB_KINDS.map((kind) => [`${path} ${kind}`, JSON.stringify(knobs[kind])]),
+      KNOB_KINDS.map((kind) => [`${path} ${kind}`, textOfValue(knobs[kind])]),
     ),
   )
 }
 
-/** One wish: a group by its number (modulo how many there are) and raw numbers for one knob. */
-export interface RawWish {
-  readonly group: number
-  readonly kind: 'quota' | 'cpuset' | 'weight' | 'idle' | 'memoryMax' | 'bvt' | 'offline' | 'btShares' | 'coreCookie'
-  readonly mask: number
-  readonly amount: number
-  readonly periodUs: number
+/** Kernel: a device without any limit is not listed. */
+export function textOfValue(value: KnobValue): string {
+  if (!(value instanceof IoLimits)) return JSON.stringify(value)
+  const limited = [...value.devices].filter(([, limits]) => Object.values(limits).some((limit) => limit !== null))
+  return JSON.stringify(IoLimits.of(limited).toString())
 }
 
-export const rawWish: fc.Arbitrary<RawWish> = fc.record({
-  group: fc.nat(30),
-  kind: fc.constantFrom(
-    'quota',
-    'quota',
-    'cpuset',
-    'cpuset',
-    'weight',
-    'idle',
-    'memoryMax',
-    'bvt',
-    'offline',
-    'btShares',
-    'coreCookie',
-  ),
-  mask,
-  amount: quotaMilli,
-  periodUs,
-})
-
-/** Up to twenty wishes, several of which may be for one knob. */
-export const rawWishes = fc.array(rawWish, { maxLength: 20 })
-
-export function settingOf(raw: RawWish, kernel: ModelKernel): KnobSetting {
-  switch (raw.kind) {
-    case 'quota': {
-      const quotaUs = micros(Math.max(MIN_QUOTA_US, Math.floor((raw.amount * raw.periodUs) / 1000)))
-      return { kind: 'quota', value: { quotaUs, periodUs: micros(raw.periodUs) } }
-    }
-    case 'cpuset':
-      return { kind: 'cpuset', value: withoutSome(kernel.readTopology().online, raw.mask) }
-    case 'weight':
-      return { kind: 'weight', value: Math.min(10_000, Math.max(2, raw.amount)) }
-    case 'idle':
-      return { kind: 'idle', value: raw.mask % 4 === 0 ? 0 : 1 }
-    case 'bvt':
-      return { kind: 'bvt', value: (raw.mask % 4) - 1 }
-    case 'coreCookie':
-      return { kind: 'coreCookie', value: raw.mask % 2 }
-    case 'offline':
-      return { kind: 'offline', value: raw.mask % 2 }
-    case 'btShares':
-      return { kind: 'btShares', value: Math.max(2, raw.amount) }
-    case 'memoryMax':
-      return { kind: 'memoryMax', value: (1 + raw.amount) * 2 ** 20 }
+/** Limits of one or both devices; one that is named may have none. */
+export function limitsOf(mask: number, amount: number): IoLimits {
+  const limits: DeviceLimits = {
+    readBps: mask % 8 < 4 ? (1 + amount) * 4096 : null,
+    writeBps: mask % 16 < 8 ? (1 + (mask >> 8)) * 4096 : null,
+    readIops: null,
+    writeIops: mask % 32 < 8 ? 1 + amount : null,
   }
-}
-
-/** The wishes as merged claims: groups that are not there any more are left out. */
-export function desiredOf(wishes: readonly RawWish[], tree: Tree): Desired {
-  return merge(
-    wishes.flatMap((raw): Claim[] => {
-      const group = tree.groups[raw.group % tree.groups.length]
-      if (group === undefined || !tree.kernel.exists(group)) return []
-      // The offline root gets a quota only: the kubelet rewrites its weight.
-      if (group === tree.groups[0] && raw.kind !== 'quota') return []
-      return [{ ...settingOf(raw, tree.kernel), group, rule: 'limits', because: { code: 'identity.idle', qosClass: 'OT' } }]
-    }),
-  )
+  return IoLimits.of(DEVICES.filter((_, index) => mask % 3 !== index).map((device) => [device, limits]))
 }

@@ -2,6 +2,7 @@
  * The model kernel held against the real one: the same tree in both, the same writes, and after each the same answer and the same values
  * everywhere. Knows no test runner, since the suite in the virtual machine (scripts/vm) runs on Node's own.
  */
+import { existsSync, readdirSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { CpuSet } from '../../src/cpu/index.ts'
 import type { OpenedKernel } from '../../src/kernel/index.ts'
@@ -9,6 +10,7 @@ import {
   type Dialect,
   type GroupPath,
   identicalValue,
+  IoLimits,
   type KnobKind,
   type KnobSetting,
   type KnobValue,
@@ -22,10 +24,15 @@ import { anySetting } from './settings.ts'
 /** Kernel: under v2 a group that hands out controllers may hold no process. */
 const LEAVES: readonly number[] = [C, D, E]
 
+const DISKS = '/sys/dev/block'
+
 const COMPARED: Readonly<Record<Dialect, readonly KnobKind[]>> = {
   // Under v1 freezer.state of a child tells of its parents too.
-  v1: ['quota', 'burst', 'idle', 'weight', 'memoryMax', 'cpuset'],
-  v2: ['quota', 'burst', 'idle', 'weight', 'memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax', 'cpuset', 'freeze'],
+  v1: ['quota', 'burst', 'idle', 'weight', 'memoryMax', 'memorySoft', 'ioWeight', 'ioMax', 'cpuset'],
+  v2: [
+    ...(['quota', 'burst', 'idle', 'weight', 'memoryMin', 'memoryLow', 'memoryHigh', 'memoryMax'] as const),
+    ...(['ioWeight', 'ioMax', 'cpuset', 'freeze'] as const),
+  ],
 }
 
 /** A tree on the real kernel and the same tree in the model. */
@@ -42,7 +49,10 @@ export class Twins {
     this.#kernel = kernel
     const { dialect } = kernel.capabilities
     this.#compared = COMPARED[dialect].filter((kind) => kernel.capabilities.knobs[kind].usable)
-    this.model = new ModelKernel({ dialect, topology: kernel.readTopology() })
+    const missing = COMPARED[dialect].filter((kind) => !kernel.capabilities.knobs[kind].usable)
+    this.model = new ModelKernel({ dialect, topology: kernel.readTopology(), missing })
+    this.model.devices.clear()
+    for (const disk of disksOf(kernel)) this.model.devices.set(disk, disk)
     groups.make(run)
     this.names = PLACES.map((path) => groups.make(run, ...path))
     for (const group of [parentGroup(groups.make(run)), ...this.names]) this.model.makeGroup(group)
@@ -84,14 +94,21 @@ export class Twins {
   }
 }
 
+/** Numbers of the disks of this machine. */
+export function disksOf(kernel: Pick<OpenedKernel['kernel'], 'findDevice'>): string[] {
+  const numbers = existsSync(DISKS) ? readdirSync(DISKS) : []
+  return numbers.filter((number) => kernel.findDevice(number) !== undefined)
+}
+
 function show(value: KnobValue | undefined): string {
+  if (value instanceof IoLimits) return `{${String(value)}}`
   return value instanceof CpuSet ? `{${String(value)}}` : (JSON.stringify(value) ?? 'nothing')
 }
 
 /** Thirty random writes in each of so many pairs of twins, with a process in one of the groups. */
 export function compareAtRandom(groups: RealGroups, kernel: OpenedKernel['kernel'], numRuns: number): void {
   const { dialect } = kernel.capabilities
-  const write = fc.record({ place: fc.nat(PLACES.length - 1), setting: anySetting(dialect) })
+  const write = fc.record({ place: fc.nat(PLACES.length - 1), setting: anySetting(dialect, disksOf(kernel)) })
   const populated = dialect === 'v1' ? fc.nat(PLACES.length - 1) : fc.constantFrom(...LEAVES)
   let runs = 0
   fc.assert(

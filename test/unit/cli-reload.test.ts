@@ -25,6 +25,29 @@ describe('a reloaded configuration', () => {
       atStart.mode,
     ])
   })
+
+  it('brings in every setting of suppression, but for those that the evictor and the process took at start', () => {
+    const atStart = loadConfig().config
+    const later = loadConfig({
+      text: [
+        'pressure: { boundPermyriad: 3000 }',
+        'cpuFreeze: { enabled: true }',
+        'memoryHold: { enterPermyriad: 1600 }',
+        'suppressIo: { enabled: true, beWeight: 30 }',
+        'evict: { enabled: true, intervalMs: 20000, gracePeriodSeconds: 5, force: true }',
+        'own: { weight: false, nice: -3, realtimePriority: 7 }',
+      ].join('\n'),
+    }).config
+    const inForce = withLiveSettings(atStart, later)
+    expect(inForce.pressure).toEqual(later.pressure)
+    expect(inForce.cpuFreeze).toEqual(later.cpuFreeze)
+    expect(inForce.memoryHold).toEqual(later.memoryHold)
+    expect(inForce.suppressIo).toEqual(later.suppressIo)
+    expect(inForce.evict).toEqual({ ...atStart.evict, intervalMs: 20_000 })
+    expect(inForce.own).toEqual({ ...atStart.own, weight: false })
+    expect(later.own.nice).toBe(-3)
+  })
+
   it('does not make the root idle in an agent that was started to leave its values at its exit', () => {
     const later = loadConfig({ text: 'onExit: release\nidentity: { rootIdle: true, backend: weight }' }).config
     const inForce = withLiveSettings(loadConfig().config, later)

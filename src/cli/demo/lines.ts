@@ -67,7 +67,14 @@ function pulse(record: TickRecord): string {
   const { suppression } = record.decision
   const use = (['LS', 'BE', 'OT'] as const).map((qosClass) => `${qosClass} ${formatMilliCpu(useOf(record, qosClass))}`).join(', ')
   if (suppression === undefined) return `use: ${use}`
-  return `use: ${use}; allowance ${formatMilliCpu(suppression.allowanceMilli)} (${suppression.bound})`
+  return `use: ${use}; allowance ${formatMilliCpu(suppression.allowanceMilli)} (${suppression.bound})${rungsOf(record)}`
+}
+
+/** The rungs in force and how the pressure guard acts, as in `, cpuNarrow, online work waits: cut`; nothing while all is quiet. */
+export function rungsOf({ decision: { suppression, memory } }: TickRecord): string {
+  const rungs = [...(suppression?.ladder.inForce ?? []), ...(memory?.ladder.inForce ?? [])]
+  const guard = suppression?.pressure?.is ?? 'quiet'
+  return [...rungs, ...(guard === 'quiet' ? [] : [`online work waits: ${guard}`])].map((word) => `, ${word}`).join('')
 }
 
 /** One line for each write of a tick, and why if it moved the allowance. */

@@ -6,7 +6,7 @@ import { renderSuppression } from '../../record/index.ts'
 import { formatMilliCpu, type TickRecord } from '../../model/index.ts'
 import type { Paint, Screen } from '../screen.ts'
 import type { Show } from './events.ts'
-import { clock, summaryTable, writesOf, type Write } from './lines.ts'
+import { clock, rungsOf, summaryTable, writesOf, type Write } from './lines.ts'
 import { useOf } from './phase-log.ts'
 
 const BAR_COLUMNS = 50
@@ -63,7 +63,7 @@ function frame(record: TickRecord, { phase, recent, paint }: FrameContext): stri
   const bar = (milli: number): string => '█'.repeat(Math.min(BAR_COLUMNS, Math.round((milli / capacityMilli) * BAR_COLUMNS)))
   const row = (name: string, milli: number, colour: 'green' | 'blue' | 'magenta' | 'yellow'): string =>
     `  ${name.padEnd(9)}${paint(colour, bar(milli).padEnd(BAR_COLUMNS, '·'))} ${formatMilliCpu(milli).padStart(7)}`
-  const lines = ['', `  ${paint('bold', phase.padEnd(9))}${scale(record, paint)}`]
+  const lines = ['', `  ${paint('bold', phase.padEnd(9))}${scale(record, paint)}${paint('yellow', rungsOf(record))}`]
   const nodeMilli = record.snapshot.node.cpu?.value.usedMilli ?? 0
   lines.push(row('node', nodeMilli, 'yellow'))
   for (const qosClass of ['LS', 'BE', 'OT'] as const) lines.push(row(qosClass, useOf(record, qosClass), CLASS_COLOURS[qosClass]))

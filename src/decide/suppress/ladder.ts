@@ -4,6 +4,7 @@
  * one at a time too, from the top. Pure: the ladder as it stood comes in, the ladder as it stands goes out.
  */
 import type { LadderState, Rung } from '../../model/index.ts'
+import { defined } from '../defined.ts'
 
 /** One rung as it looks on this tick. Rungs that are switched off are not handed in. */
 export interface RungView<Name extends Rung> {
@@ -15,83 +16,99 @@ export interface RungView<Name extends Rung> {
   readonly under: boolean
   /** Whether, while in force, it has really done something: written what it wants, or evicted a pod. Arms its cool-down. */
   readonly acted: boolean
-  /** Why it can't be climbed here at all. */
+  /** Why it can't be climbed here at all; such a rung is stepped over. */
   readonly impossible?: string
 }
 
+/** What the ladder carries from tick to tick; all times in monotonic milliseconds. */
 export interface LadderMemory<Name extends Rung> {
   /** Lowest first. */
   readonly inForce: readonly Name[]
   readonly changedMs?: number
-  /** Since when the next rung's threshold has been passed. */
+  /** Since when the threshold of the next rung, `overOf`, has been passed. */
   readonly overSinceMs?: number
+  readonly overOf?: Name
   /** Since when things have been better than the topmost rung's exit. */
   readonly underSinceMs?: number
   /** When the topmost rung did something for the first time. */
   readonly actedMs?: number
 }
 
+/** The ladder after this tick, for the next one and for people. */
 export interface Climbed<Name extends Rung> {
   readonly memory: LadderMemory<Name>
   readonly state: LadderState<Name>
 }
 
-/** Where the ladder stands at `nowMs`. A rung in force that is no longer handed in is left at once, with those above it staying. */
+/**
+ * Where the ladder stands at `nowMs`. A rung in force that is no longer handed in is left at once, with those above it staying. A rung that is
+ * impossible here is stepped over, and told of while nothing above it can be climbed: otherwise a kernel without one knob would never get to
+ * what comes after. One that becomes impossible while in force stays until it is left. A rung that turns up, or becomes possible, below one in
+ * force is the next to be climbed.
+ */
 export function climb<Name extends Rung>(
   previous: LadderMemory<Name> | undefined,
   rungs: readonly RungView<Name>[],
   nowMs: number,
 ): Climbed<Name> {
-  const memory = dropMissing(previous ?? { inForce: [] }, rungs, nowMs)
+  const memory = inOrder(previous ?? { inForce: [] }, rungs, nowMs)
   const top = rungs.find(({ name }) => name === memory.inForce.at(-1))
   const actedMs = top?.acted === true ? (memory.actedMs ?? nowMs) : memory.actedMs
   const underSinceMs = top?.under === true ? (memory.underSinceMs ?? nowMs) : undefined
   if (top !== undefined && underSinceMs !== undefined && nowMs - underSinceMs >= top.settings.exitMs) {
     return finished({ inForce: memory.inForce.slice(0, -1), changedMs: nowMs })
   }
-  const next = rungs.find(({ name }) => !memory.inForce.includes(name))
-  const overSinceMs = next?.over === true ? (memory.overSinceMs ?? nowMs) : undefined
+  const ahead = rungs.filter(({ name }) => !memory.inForce.includes(name))
+  const next = ahead.find(({ impossible }) => impossible === undefined)
+  const knownMs = memory.overOf === next?.name ? memory.overSinceMs : undefined
+  const overSinceMs = next?.over === true ? (knownMs ?? nowMs) : undefined
+  const overOf = overSinceMs === undefined ? undefined : next?.name
   const held: LadderMemory<Name> = {
     inForce: memory.inForce,
-    ...defined({ changedMs: memory.changedMs, overSinceMs, underSinceMs, actedMs }),
+    ...defined({ changedMs: memory.changedMs, overSinceMs, overOf, underSinceMs, actedMs }),
   }
-  if (next === undefined || overSinceMs === undefined) return finished(held)
+  if (next === undefined || overSinceMs === undefined) return finished(held, barred(ahead))
   const waits = waitsFor(next, {
     overSinceMs,
     nowMs,
     coolUntilMs: actedMs === undefined || top === undefined ? -Infinity : actedMs + top.settings.coolDownMs,
   })
   if (waits !== undefined) return finished(held, waits)
-  return finished({ inForce: [...memory.inForce, next.name], changedMs: nowMs })
+  return finished({ inForce: namesOf(rungs, [...memory.inForce, next.name]), changedMs: nowMs })
 }
 
 function waitsFor<Name extends Rung>(
   next: RungView<Name>,
   { overSinceMs, nowMs, coolUntilMs }: { readonly overSinceMs: number; readonly nowMs: number; readonly coolUntilMs: number },
 ): LadderState<Name>['waiting'] {
-  if (next.impossible !== undefined) return { rung: next.name, for: 'impossible', detail: next.impossible }
   if (nowMs - overSinceMs < next.settings.enterMs) return { rung: next.name, for: 'dwell' }
   return nowMs < coolUntilMs ? { rung: next.name, for: 'coolDown' } : undefined
 }
 
-/** Settings may have switched a rung off since. */
-function dropMissing<Name extends Rung>(
+/** The lowest rung that would be climbed if it could be. */
+function barred<Name extends Rung>(ahead: readonly RungView<Name>[]): LadderState<Name>['waiting'] {
+  for (const { name, over, impossible } of ahead)
+    if (over && impossible !== undefined) return { rung: name, for: 'impossible', detail: impossible }
+  return undefined
+}
+
+/** Settings may have switched a rung off since. What is known of the topmost one holds while it is the same. */
+function inOrder<Name extends Rung>(
   memory: LadderMemory<Name>,
   rungs: readonly RungView<Name>[],
   nowMs: number,
 ): LadderMemory<Name> {
-  const inForce = memory.inForce.filter((held) => rungs.some(({ name }) => name === held))
-  return inForce.length === memory.inForce.length ? memory : { inForce, changedMs: nowMs }
+  const inForce = namesOf(rungs, memory.inForce)
+  if (inForce.length === memory.inForce.length) return memory
+  return inForce.at(-1) === memory.inForce.at(-1) ? { ...memory, inForce, changedMs: nowMs } : { inForce, changedMs: nowMs }
+}
+
+/** Those of `names` that are rungs, lowest first. */
+function namesOf<Name extends Rung>(rungs: readonly RungView<Name>[], names: readonly Name[]): Name[] {
+  return rungs.flatMap(({ name }) => (names.includes(name) ? [name] : []))
 }
 
 function finished<Name extends Rung>(memory: LadderMemory<Name>, waiting?: LadderState<Name>['waiting']): Climbed<Name> {
   const { inForce, changedMs } = memory
   return { memory, state: { inForce, ...defined({ changedMs, waiting }) } }
-}
-
-/** The entries that have a value: exactOptionalPropertyTypes tells a missing key from an undefined one. */
-function defined<Entries extends object>(entries: Entries): { [Key in keyof Entries]?: Exclude<Entries[Key], undefined> } {
-  return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as {
-    [Key in keyof Entries]?: Exclude<Entries[Key], undefined>
-  }
 }

@@ -5,8 +5,7 @@
 import type { CpuSet, CpuTopology } from '../../cpu/index.ts'
 import type { Decision, PlacementState, QosClass, TickRecord } from '../../model/index.ts'
 import { AgentError, isExclusive, isOffline, podKey, QOS_CLASSES } from '../../model/index.ts'
-import { spread } from '../layout.ts'
-import { count } from '../render.ts'
+import { count, spread } from '../layout.ts'
 
 export interface CpuExplanation {
   readonly is: 'cpu'

@@ -19,9 +19,12 @@ import { AgentError, hasEnded, isOffline, podKey } from '../../model/index.ts'
 import { type ContainerExplanation, explainContainers } from './containers.ts'
 import { type CpuExplanation, explainCpu, ownCpusText } from './cpu.ts'
 import { explainKnobs, type KnobExplanation, type KnobView } from './knob.ts'
-import { count, renderClassBecause, renderFinding } from '../render.ts'
+import { count, formatDuration } from '../layout.ts'
+import { renderClassBecause, renderFinding } from '../render.ts'
+import { renderEviction, renderMemory, renderWish } from '../render-ladder.ts'
 import { renderClassIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause, renderTerm } from '../render-offer.ts'
+import { renderSalesStop, salesStop } from '../sales.ts'
 import { noSubject, parseSubject } from './subject.ts'
 
 export interface PodExplanation {
@@ -50,6 +53,8 @@ export interface PodExplanation {
   }
   /** The CPUs that it has for itself, and why. */
   readonly ownCpus?: string
+  /** That it stands still, is chosen to be evicted, or was asked to go. */
+  readonly suppressed: readonly string[]
   /** What is odd about what it asks for, and what to do. */
   readonly findings: readonly string[]
   readonly containers: readonly ContainerExplanation[]
@@ -78,6 +83,8 @@ export interface ResourceExplanation {
   readonly bound?: string
   readonly terms: readonly { readonly name: string; readonly value: number; readonly text: string }[]
   readonly because?: string
+  /** Why no more than what is allocated is offered; undefined while sales go on. */
+  readonly hold?: string
   readonly allocatedUnits?: number
   /** How it stands with the kubelet; undefined where none is expected. */
   readonly kubelet?: Omit<ResourceState, 'resource'>
@@ -141,6 +148,7 @@ function explainPod(key: string, view: KnobView, allocations?: AllocationSource)
     ...(held === undefined ? {} : { held }),
     ...(use === undefined ? {} : { use: { ...use.value, ageMs: view.nowMs - use.atMs } }),
     ...(ownCpus === undefined ? {} : { ownCpus }),
+    suppressed: suppressedText(pod, view),
     findings: findingsOf(pod, decision),
     ...explainContainers(pod.reading),
     knobs: [group, ...childGroups].flatMap((each) => explainKnobs(each, view)),
@@ -152,6 +160,21 @@ function podNamed(key: string, { pods }: Decision): ClassifiedPod | undefined {
   const named = pods.filter(({ reading }) => podKey(reading.spec) === key)
   const alive = named.filter(({ reading }) => !hasEnded(reading.spec))
   return alive.find(({ reading }) => reading.present) ?? alive[0] ?? named[0]
+}
+
+function suppressedText(
+  { reading: { spec, group } }: ClassifiedPod,
+  { record: { snapshot, decision }, nowMs }: KnobView,
+): readonly string[] {
+  const wishes = decision.evictions.filter(({ uid }) => uid === spec.uid)
+  const evictions = snapshot.evictions.recent.filter(({ wish }) => wish.uid === spec.uid)
+  return [
+    ...(snapshot.actual.get(group, 'freeze')?.value === 1
+      ? ['it is frozen: its tasks stand still, and its probes may fail']
+      : []),
+    ...wishes.map(renderWish),
+    ...evictions.map((eviction) => `${formatDuration(Math.max(0, nowMs - eviction.atMs))} ago: ${renderEviction(eviction)}`),
+  ]
 }
 
 function findingsOf({ reading: { spec } }: ClassifiedPod, { findings }: Decision): readonly string[] {
@@ -196,8 +219,17 @@ function explainResource(
     is: 'resource',
     resource,
     ...(offer === undefined ? { terms: [] } : offerParts(resource, offer)),
+    ...holdParts(decision),
     ...('fullName' in kubelet ? { kubelet } : {}),
   }
+}
+
+function holdParts(decision: Decision) {
+  const stop = salesStop(decision)
+  if (stop === undefined) return {}
+  const { memory } = decision
+  const readings = stop.rungs.length === 0 || memory === undefined ? '' : `; ${renderMemory(memory)}`
+  return { hold: `${renderSalesStop(stop)}${readings}` }
 }
 
 function offerParts(resource: OfflineResource, { units, because }: Offer) {

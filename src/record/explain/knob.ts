@@ -12,7 +12,7 @@ import type {
   RuleName,
   TickRecord,
 } from '../../model/index.ts'
-import { isSuccess, KNOB_KINDS, parentGroup, sameValue } from '../../model/index.ts'
+import { IoLimits, isSuccess, KNOB_KINDS, parentGroup, sameValue } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
 import { renderBecause, renderOutcome, renderStep, renderStepBecause, renderValue } from '../render.ts'
 
@@ -105,6 +105,9 @@ function explainWrite({ result, atMs }: LastWrite, nowMs: number) {
   }
 }
 
+/** Kinds in which the kernel, or the agent for it, keeps a child within what its parent has. */
+const WITHIN_PARENT: ReadonlySet<KnobKind> = new Set(['quota', 'cpuset'])
+
 /** The plan fits children into their parents, so a knob may rightly hold less than its rules want. */
 function differenceNote(
   group: GroupPath,
@@ -113,8 +116,9 @@ function differenceNote(
   { decision, snapshot }: TickRecord,
 ): string | undefined {
   const wanted = decision.desired.get(group, kind)?.setting.value
-  if (wanted === undefined || sameValue(wanted, now)) return undefined
+  if (wanted === undefined || isAsWanted(wanted, now)) return undefined
   if (now === undefined) return 'the kernel file could not be read, so it is left alone'
+  if (!WITHIN_PARENT.has(kind)) return undefined
   for (let parent = parentGroup(group); parent !== '/'; parent = parentGroup(parent)) {
     const limit = snapshot.actual.get(parent, kind)?.value
     if (limit !== undefined && renderValue(kind, limit) !== 'max') {
@@ -122,4 +126,10 @@ function differenceNote(
     }
   }
   return undefined
+}
+
+/** IO limits are wanted for some devices; what stands for the others is none of the agent's business. */
+function isAsWanted(wanted: KnobValue, now: KnobValue | undefined): boolean {
+  if (wanted instanceof IoLimits && now instanceof IoLimits) return wanted.over(now).equals(now)
+  return sameValue(wanted, now)
 }

@@ -7,8 +7,8 @@ import { formatBytes, formatMilliCpu, formatPermyriad, groupName } from '../../m
 import type { CpuExplanation } from './cpu.ts'
 import type { Explanation, GroupExplanation, PodExplanation, ResourceExplanation } from './explain.ts'
 import type { KnobExplanation } from './knob.ts'
-import { count } from '../render.ts'
-import { formatDuration, labelled, spread, table } from '../layout.ts'
+
+import { count, formatDuration, labelled, spread, table } from '../layout.ts'
 
 const COLUMN = 14
 
@@ -51,6 +51,7 @@ function podLines(pod: PodExplanation): readonly string[] {
             `throttled in ${formatPermyriad(use.throttledPermyriad)} of periods (read ${formatDuration(use.ageMs)} ago)`,
         )),
     ...(pod.ownCpus === undefined ? [] : row('own CPUs', pod.ownCpus)),
+    ...pod.suppressed.flatMap((text) => row('suppressed', text)),
     ...pod.findings.flatMap((finding) => row('finding', finding)),
     ...containerLines(pod),
     ...knobLines(pod.knobs),
@@ -144,6 +145,7 @@ function resourceLines(resource: ResourceExplanation): readonly string[] {
     ),
     ...(resource.because === undefined ? [] : row('because', resource.because)),
     ...(resource.bound === undefined ? [] : row('bound by', resource.bound)),
+    ...(resource.hold === undefined ? [] : row('hold', resource.hold)),
     ...(resource.allocatedUnits === undefined ? [] : row('allocated', count(resource.allocatedUnits, 'unit'))),
     ...row('kubelet', kubelet === undefined ? 'not told: no kubelet is expected' : kubeletText(kubelet)),
   ]

@@ -10,6 +10,9 @@ const PREFIX = 'kube_agent_'
 /** A calm tick takes about a millisecond, a bad one less than a second. */
 const DURATION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
 
+/** The goal is 60 ms; a beat or a hot tick of the default paces lies below. */
+const REACTION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.06, 0.1, 0.25, 0.5, 1, 2.5]
+
 /** Makes metrics on one registry, so that no two agents in a process (as in tests) share any. */
 class Maker {
   readonly registry: Registry
@@ -29,8 +32,8 @@ class Maker {
     return new Counter<Label>({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry] })
   }
 
-  histogram(name: string, help: string): Histogram {
-    return new Histogram({ name: `${PREFIX}${name}`, help, buckets: DURATION_BUCKETS, registers: [this.registry] })
+  histogram(name: string, help: string, buckets: readonly number[] = DURATION_BUCKETS): Histogram {
+    return new Histogram({ name: `${PREFIX}${name}`, help, buckets: [...buckets], registers: [this.registry] })
   }
 }
 
@@ -74,6 +77,12 @@ function nodeFamilies(make: Maker) {
     pressure: make.gauge('node_pressure_some_ratio', 'Share of time in which some task waited for the resource (PSI some)', [
       'resource',
     ]),
+    memoryAvailableRatio: make.gauge('memory_available_ratio', 'Part of the memory of the node that is available'),
+    onlinePressure: make.gauge(
+      'online_pressure_some_ratio',
+      'Share of time in which some task of the worst group of online pods waited for the resource (PSI some)',
+      ['resource'],
+    ),
     readingAge: make.gauge('reading_age_seconds', 'Age of a reading when the last tick used it', ['reading']),
     capabilityUsable: make.gauge('capability_usable', 'Whether the kernel offers the knob: 1 or 0', ['knob']),
   }
@@ -91,6 +100,37 @@ function suppressFamilies(make: Maker) {
     beDemand: make.gauge('suppress_be_demand_cores', 'CPU kept for BE before OT gets any'),
     bound: make.gauge('suppress_bound', 'What bound the allowance: 1 for that one, 0 for the others', ['bound']),
     hot: make.gauge('suppress_hot', 'Whether the node is hot or offline pods are near their allowance: 1 or 0'),
+    dwell: make.gauge('suppress_dwell_seconds', 'Dwell time in force; above the configured one while the allowance swings'),
+    directionChanges: make.gauge('suppress_direction_changes', 'Changes of direction of the allowance within steady.windowMs'),
+    swinging: make.gauge('suppress_swinging', 'Whether the allowance swings, so that its dwell time is widened: 1 or 0'),
+    reaction: make.histogram(
+      'reaction_latency_seconds',
+      'Time from when the node was first seen above the watermark to the end of the tick that wrote a tighter quota',
+      REACTION_BUCKETS,
+    ),
+    ...guardFamilies(make),
+  }
+}
+
+function guardFamilies(make: Maker) {
+  return {
+    pressure: make.gauge(
+      'suppress_pressure_ratio',
+      'How online work waits for CPU: share of time, or for the run queue waiting tasks for each CPU',
+      ['source'],
+    ),
+    pressureBound: make.gauge('suppress_pressure_bound_ratio', 'The same above which the allowance is cut', ['source']),
+    pressureState: make.gauge('suppress_pressure_state', 'What the pressure guard does: 1 for that, 0 for the others', ['state']),
+    rung: make.gauge('suppress_ladder_rung', 'Whether a rung of the CPU or memory ladder is in force: 1 or 0', ['rung']),
+    ioShare: make.gauge('io_limit_share_ratio', 'What offline pods have of their configured IO limits'),
+    ioMissing: make.gauge('io_devices_missing', 'Configured IO devices that the node does not have'),
+  }
+}
+
+function evictionFamilies(make: Maker) {
+  return {
+    evictions: make.counter('evictions_total', 'Evictions of offline pods, by what became of them', ['outcome']),
+    possible: make.gauge('eviction_possible', 'Whether pods can be evicted from here: 1 or 0'),
   }
 }
 
@@ -108,6 +148,7 @@ function workloadFamilies(make: Maker) {
     pods: make.gauge('pods', 'Pods listed, by class', ['class']),
     classCpuUsed: make.gauge('class_cpu_used_cores', 'CPU used by the pods of a class', ['class']),
     classMemory: make.gauge('class_memory_working_set_bytes', 'Working set of the pods of an offline class', ['class']),
+    frozenPods: make.gauge('class_frozen_pods', 'Pods of an offline class that stand still', ['class']),
     identityBackend: make.gauge('identity_backend', 'What tells the pods of a class from others: 1 for that backend', [
       'class',
       'backend',
@@ -139,6 +180,10 @@ function resourceFamilies(make: Maker) {
       'kubelet_pod_resources_available',
       'Whether ended allocations are known from pod-resources (1) or guessed from the listed pods (0)',
     ),
+    salesStopped: make.gauge(
+      'sales_stopped',
+      'Whether no more than what is allocated is offered, as memory is short or a pod must go: 1 or 0',
+    ),
     streams: make.gauge('kubelet_streams', 'Open ListAndWatch streams of the kubelet', ['resource']),
   }
 }
@@ -163,6 +208,7 @@ export function createFamilies() {
     agent: agentFamilies(make),
     node: nodeFamilies(make),
     suppress: suppressFamilies(make),
+    eviction: evictionFamilies(make),
     signals: signalFamilies(make),
     workload: workloadFamilies(make),
     resource: resourceFamilies(make),

@@ -2,10 +2,9 @@
  * Metrics as projections of a finished tick. All work is done here, in the tick; a scrape prints numbers that are already there
  * and calls nothing back. On a hot tick only the values of node and class level move: pods are not read on those.
  */
-import { type Gauge, Registry } from 'prom-client'
+import { Registry } from 'prom-client'
 import type {
   AllocationSource,
-  AllowanceBound,
   ClusterState,
   Decision,
   FindingCode,
@@ -15,21 +14,13 @@ import type {
   OutcomeKind,
   Reading,
   ResourceState,
-  SuppressionState,
   TickRecord,
 } from '../../model/index.ts'
-import {
-  ageMs,
-  ALLOWANCE_BOUNDS,
-  FINDING_REASONS,
-  KNOB_KINDS,
-  MODES,
-  OFFLINE_RESOURCES,
-  QOS_CLASSES,
-  RULES,
-} from '../../model/index.ts'
+import { ageMs, FINDING_REASONS, KNOB_KINDS, MODES, OFFLINE_RESOURCES, QOS_CLASSES, RULES } from '../../model/index.ts'
 import { sumClasses } from '../classes.ts'
 import { createFamilies, type Families } from './families.ts'
+import { LadderMetrics } from './ladders.ts'
+import { oneHot, setOrRemove, toCores } from './set.ts'
 
 /** The Content-Type of Metrics.text(). */
 export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
@@ -52,9 +43,9 @@ const OUTCOMES: Readonly<Record<OutcomeKind, true>> = {
 
 export class Metrics {
   readonly #families: Families = createFamilies()
+  readonly #ladders = new LadderMetrics(this.#families)
   #capabilities: NodeSnapshot['capabilities'] | undefined
   #mode: Mode | undefined
-  #bound: AllowanceBound | undefined
   #cpuMicros = 0
   #cluster: ClusterState | undefined
   readonly #resources = new Map<string, ResourceState>()
@@ -83,7 +74,7 @@ export class Metrics {
     for (const { step, outcome } of record.results) workload.writes.inc({ knob: step.kind, outcome: outcome.is })
     workload.knobsToChange.set(record.plan.length)
     this.#node(snapshot)
-    this.#suppression(decision.suppression)
+    this.#ladders.tick(record)
     this.#signals(decision.signals)
     this.#abstentions(decision)
     if (snapshot.pace === 'calm') this.#calm(record)
@@ -143,7 +134,7 @@ export class Metrics {
     return this.#families.registry.metrics()
   }
 
-  #node({ node, bestEffort, topology, pods, nowMs }: NodeSnapshot): void {
+  #node({ node, online, bestEffort, topology, pods, nowMs }: NodeSnapshot): void {
     const families = this.#families.node
     setOrRemove(families.nodeCpuUsed, toCores(node.cpu?.value.usedMilli))
     families.nodeCpuCapacity.set(topology.online.size)
@@ -154,6 +145,9 @@ export class Metrics {
     this.#age('cpu_pressure', node.cpuPressure, nowMs)
     this.#age('memory_pressure', node.memoryPressure, nowMs)
     this.#age('io_pressure', node.ioPressure, nowMs)
+    this.#age('run_queue', node.runQueue, nowMs)
+    this.#age('online_cpu_pressure', online.cpuPressure, nowMs)
+    this.#age('online_io_pressure', online.ioPressure, nowMs)
     families.readingAge.set({ reading: 'pods' }, Math.max(0, nowMs - pods.atMs) / 1000)
   }
 
@@ -161,24 +155,6 @@ export class Metrics {
     const { readingAge } = this.#families.node
     if (value === undefined) readingAge.remove({ reading })
     else readingAge.set({ reading }, Math.max(0, ageMs(value, nowMs)) / 1000)
-  }
-
-  #suppression(state: SuppressionState | undefined): void {
-    const { suppress, node } = this.#families
-    setOrRemove(node.onlineCpuPeak, toCores(state?.inputs.onlineMilli))
-    setOrRemove(suppress.watermark, toCores(state?.inputs.watermarkMilli))
-    setOrRemove(suppress.floor, toCores(state?.inputs.floorMilli))
-    setOrRemove(suppress.beDemand, toCores(state?.beDemandMilli))
-    setOrRemove(suppress.hot, state === undefined ? undefined : Number(state.hot))
-    if (state === undefined) {
-      suppress.allowance.reset()
-      suppress.bound.reset()
-    } else {
-      suppress.allowance.set({ class: 'all' }, state.allowanceMilli / 1000)
-      suppress.allowance.set({ class: 'ot' }, state.otAllowanceMilli / 1000)
-      if (state.bound !== this.#bound) oneHot(suppress.bound, 'bound', ALLOWANCE_BOUNDS, state.bound)
-    }
-    this.#bound = state?.bound
   }
 
   #signals(signals: NodeSignals | undefined): void {
@@ -272,18 +248,4 @@ export class Metrics {
     this.#cpuMicros = user + system
     agent.residentBytes.set(process.memoryUsage.rss())
   }
-}
-
-function toCores(milli: number | undefined): number | undefined {
-  return milli === undefined ? undefined : milli / 1000
-}
-
-/** A value that is not known has no series, rather than a 0 that nobody measured. */
-function setOrRemove(gauge: Gauge<never>, value: number | undefined): void {
-  if (value === undefined) gauge.remove()
-  else gauge.set(value)
-}
-
-function oneHot<Label extends string>(gauge: Gauge<Label>, label: Label, names: readonly string[], on: string): void {
-  for (const name of names) gauge.set({ [label]: name } as Record<Label, string>, name === on ? 1 : 0)
 }

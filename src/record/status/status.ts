@@ -10,25 +10,21 @@ import type {
   KnobKind,
   Mode,
   OfflineResource,
-  PodFinding,
   QosClass,
   ReadonlyKnobTable,
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { findingText, isSuccess, KNOB_KINDS, OFFLINE_RESOURCES, podKey, QOS_CLASSES } from '../../model/index.ts'
+import { findingText, KNOB_KINDS, OFFLINE_RESOURCES, podKey, QOS_CLASSES } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
 import { type CpuMapPart, cpuMapOf } from './cpu-map.ts'
 import { type ClassSum, sumClasses } from '../classes.ts'
-import { count, renderAbstention, renderOutcome, renderSignals, renderStep, renderSuppression } from '../render.ts'
+import { renderSignals } from '../render.ts'
+import { renderSuppression } from '../render-squeeze.ts'
+import { type LadderStatus, ladderStatus } from './ladders.ts'
+import { problemsOf, type StatusProblem } from './problems.ts'
 import { renderIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause } from '../render-offer.ts'
-
-interface StatusProblem {
-  /** An error keeps the agent from doing its work; a warning keeps it from doing all of it. */
-  readonly severity: 'error' | 'warning'
-  readonly text: string
-}
 
 export interface LoopStatus {
   readonly ticks: number
@@ -38,6 +34,8 @@ export interface LoopStatus {
   readonly lastError?: string
   readonly guardBeats: number
   readonly lateGuardBeats: number
+  /** Of the last minute or so. */
+  readonly lastBeats: { readonly beats: number; readonly late: number }
 }
 
 export interface ResourceStatus {
@@ -93,6 +91,8 @@ export interface Status {
   readonly lastTick?: TickStatus
   readonly node?: NodeStatus
   readonly suppression?: string
+  /** Pressure, rungs, memory, IO and evictions. */
+  readonly ladders?: LadderStatus
   /** CPU lists. */
   readonly placement?: {
     readonly reserved: string
@@ -129,8 +129,6 @@ interface FindingStatus {
 
 /** More than a screen holds; `explain pod` tells those of one pod, the journal all that came up. */
 const MAX_FINDINGS = 20
-/** Findings that are named in the one line about them. */
-const NAMED_FINDINGS = 3
 
 export interface StatusView {
   readonly identity: Pick<Status, 'version' | 'nodeName' | 'host' | 'pid' | 'startedWallMs'>
@@ -153,7 +151,7 @@ export function statusOf(view: StatusView, nowMs: number): Status {
     ...(record === undefined ? {} : tickParts(record, nowMs)),
     resources: OFFLINE_RESOURCES.map((resource) => resourceStatus(resource, view)),
     ...(view.cluster === undefined ? {} : { cluster: clusterStatus(view.cluster) }),
-    problems: problemsOf(view),
+    problems: problemsOf(view, nowMs),
   }
 }
 
@@ -172,6 +170,7 @@ function tickParts(record: TickRecord, nowMs: number) {
     },
     node: nodeStatus(record),
     ...(decision.suppression === undefined ? {} : { suppression: renderSuppression(decision.suppression) }),
+    ladders: ladderStatus(record, nowMs),
     ...(decision.signals === undefined ? {} : { signals: renderSignals(decision.signals) }),
     ...(decision.identity === undefined ? {} : { identity: renderIdentity(decision.identity) }),
     findings: {
@@ -256,39 +255,4 @@ function clusterStatus({ server, writes, lastOkWallMs }: ClusterState): ClusterS
     sums.failedCalls += failed
   }
   return { server, ...sums, ...(lastOkWallMs === undefined ? {} : { lastOkWallMs }) }
-}
-
-function problemsOf({ loop, record, resources, writes, cluster, allocations }: StatusView): readonly StatusProblem[] {
-  const problems: StatusProblem[] = []
-  const add = (severity: StatusProblem['severity'], text: string) => problems.push({ severity, text })
-  if (record === undefined) add('error', 'no tick has finished yet')
-  if (loop.failingTicks > 0)
-    add('error', `failing for ${count(loop.failingTicks, 'tick')}: ${loop.lastError ?? 'unknown reason'}`)
-  for (const state of resources) {
-    if (!state.registered)
-      add('error', `${state.fullName} is not registered with the kubelet: ${state.lastError ?? 'waiting for it'}`)
-  }
-  if (allocations?.exact === false && allocations.lastError !== undefined) {
-    add('warning', `ended allocations are guessed from the listed pods: ${allocations.lastError}`)
-  }
-  if (cluster?.lastError !== undefined) add('warning', `API server: ${cluster.lastError}`)
-  if (record === undefined) return problems
-  // Only what is still in the plan: a write that failed and is no longer wanted is history.
-  for (const { group, kind } of record.plan) {
-    const last = writes.get(group, kind)?.result
-    if (last === undefined || isSuccess(last.outcome) || last.outcome.is === 'vanished') continue
-    add(last.outcome.is === 'busy' ? 'warning' : 'error', `${renderStep(last.step)}: ${renderOutcome(last.outcome)}`)
-  }
-  for (const text of record.snapshot.pods.problems) add('warning', `pod source: ${text}`)
-  for (const abstention of record.decision.abstentions)
-    add('warning', `rule ${abstention.rule} abstains: ${renderAbstention(abstention)}`)
-  const { findings } = record.decision
-  if (findings.length > 0) add('warning', findingsText(findings))
-  return problems
-}
-
-function findingsText(findings: readonly PodFinding[]): string {
-  const named = findings.slice(0, NAMED_FINDINGS).map((finding) => `${podKey(finding)} (${findingText(finding).reason})`)
-  const more = findings.length > named.length ? `, and ${findings.length - named.length} more` : ''
-  return `${count(findings.length, 'finding')} about what pods ask for: ${named.join(', ')}${more}; see explain pod NAMESPACE/NAME`
 }

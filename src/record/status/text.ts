@@ -2,10 +2,10 @@
  * The status for a terminal: one page of at most 100 columns, and one line for scripts and `--brief`. Problems come first, since
  * they are what somebody looks for who opens it at night.
  */
-import { formatBytes, formatMilliCpu } from '../../model/index.ts'
-import { count } from '../render.ts'
+import { formatBytes, formatMilliCpu, formatPermyriad } from '../../model/index.ts'
+
 import type { ClusterStatus, LoopStatus, NodeStatus, ResourceStatus, Status, TickStatus } from './status.ts'
-import { clip, formatDuration, labelled, spread, table, WIDTH, wrap } from '../layout.ts'
+import { clip, count, formatDuration, labelled, spread, table, WIDTH, wrap } from '../layout.ts'
 import { renderCpuMap } from './cpu-map.ts'
 
 /** Column at which values begin. */
@@ -39,6 +39,7 @@ export function renderStatus(status: Status): string {
     '',
     ...problemLines(status),
     ...(status.suppression === undefined ? [] : ['', ...row('suppression', status.suppression)]),
+    ...(status.ladders?.lines.flatMap(({ label, text }) => row(label, text)) ?? []),
     ...(status.signals === undefined ? [] : ['', ...row('signals', status.signals)]),
     ...(status.identity === undefined ? [] : ['', ...row('identity', status.identity)]),
     ...(status.placement === undefined ? [] : ['', 'CPUs', ...placementLines(status.placement)]),
@@ -63,9 +64,19 @@ export function briefStatus(status: Status): string {
     ...(podSource === undefined ? [] : [count(podSource.pods, 'pod')]),
     ...(node?.usedMilli === undefined ? [] : [`${formatMilliCpu(node.usedMilli)} of ${count(node.cpus, 'CPU')} used`]),
     ...(lastTick === undefined ? [] : [`last tick ${formatDuration(lastTick.ageMs)} ago`]),
+    ...rungsInForce(status),
     ...(warnings === 0 ? [] : [count(warnings, 'warning')]),
   ]
   return `OK ${parts.join(', ')}`
+}
+
+/** A squeezed node is no problem, but the first thing to know of it. */
+function rungsInForce({ ladders }: Status): readonly string[] {
+  const rungs = [...(ladders?.cpu?.inForce ?? []), ...(ladders?.memory?.ladder.inForce ?? [])]
+  return [
+    ...(rungs.length === 0 ? [] : [`${rungs.join(', ')} in force`]),
+    ...(ladders?.salesStopped === true ? ['sales stopped'] : []),
+  ]
 }
 
 function row(label: string, text: string): readonly string[] {
@@ -97,7 +108,13 @@ function tickText(tick: TickStatus): string {
 
 function loopText(loop: LoopStatus): string {
   const failing = loop.failingTicks === 0 ? '' : `, FAILING for ${count(loop.failingTicks, 'tick')}: ${loop.lastError ?? ''}`
-  return `${count(loop.ticks, 'tick')}, ${loop.failedTicks} failed, ${count(loop.guardBeats, 'guard beat')}, ${loop.lateGuardBeats} late${failing}`
+  return `${count(loop.ticks, 'tick')}, ${loop.failedTicks} failed, ${count(loop.guardBeats, 'guard beat')}, ${lateText(loop)}${failing}`
+}
+
+function lateText({ guardBeats, lateGuardBeats, lastBeats: { beats, late } }: LoopStatus): string {
+  const share = (part: number, whole: number): string => formatPermyriad(whole === 0 ? 0 : Math.round((part * 10_000) / whole))
+  const since = `${lateGuardBeats} late (${share(lateGuardBeats, guardBeats)}`
+  return guardBeats === beats ? `${since})` : `${since}; ${share(late, beats)} of the last ${beats})`
 }
 
 function problemLines({ problems }: Status): readonly string[] {

@@ -9,6 +9,8 @@ import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { type Certificates, makeCertificates, replaceFile } from './certificates.ts'
+import { type DisruptionBudget, Evictions } from './evictions.ts'
+import { type Failure, Failures, failureStatus } from './failures.ts'
 import { type ApiObject, isResource, noSuchResource, notFound, type ResourceName, StatusError } from './objects.ts'
 import { ALLOW_ALL, allows, forbidden, forbiddenPath, type RbacRule } from './rbac.ts'
 import { list } from './reads.ts'
@@ -29,33 +31,6 @@ export interface LoggedRequest {
   status: number
 }
 
-export interface Failure {
-  readonly status: number
-  /** @default what goes with the status */
-  readonly reason?: string
-  readonly retryAfterSeconds?: number
-  /** How many requests fail; may be Infinity. @default 1 */
-  readonly times?: number
-  /** Only requests of this verb or resource fail. */
-  readonly verb?: string
-  readonly resource?: string
-  /** Sent instead of a Status object, as text/html: what a proxy on the way would say. */
-  readonly html?: string
-}
-
-const REASONS: Readonly<Record<number, string>> = {
-  400: 'BadRequest',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'NotFound',
-  409: 'Conflict',
-  410: 'Expired',
-  429: 'TooManyRequests',
-  500: 'InternalError',
-  503: 'ServiceUnavailable',
-  504: 'Timeout',
-}
-
 const USER = 'system:serviceaccount:kube-agent:kube-agent'
 
 export interface DoubleOptions {
@@ -70,13 +45,14 @@ export class ApiServerDouble {
   readonly caFile: string
   readonly tokenFile: string
   readonly #directory: string
-  readonly #rules: readonly RbacRule[]
+  #rules: readonly RbacRule[]
   readonly #store = new Store()
   readonly #watches = new Watches(this.#store)
   #server: Server | undefined
   #port = 0
   #token = ''
-  #failures: (Failure & { left: number })[] = []
+  readonly #evictions = new Evictions(this.#store)
+  readonly #failures = new Failures()
   #slowMs = 0
   #hung: (() => void)[] | undefined
 
@@ -121,12 +97,32 @@ export class ApiServerDouble {
   }
 
   fail(failure: Failure): void {
-    this.#failures.push({ ...failure, left: failure.times ?? 1 })
+    this.#failures.add(failure)
   }
 
   /** Ends all that `fail` has asked for. */
   mend(): void {
-    this.#failures = []
+    this.#failures.clear()
+  }
+
+  /** Puts other rules in force, instead of those from before. */
+  grant(rules: readonly RbacRule[]): void {
+    this.#rules = rules
+  }
+
+  /** Puts a disruption budget over pods; what comes back may be changed, and taken away by `lift`. */
+  protect(budget: DisruptionBudget): DisruptionBudget {
+    this.#evictions.budgets.push(budget)
+    return budget
+  }
+
+  lift(budget: DisruptionBudget): void {
+    this.#evictions.budgets.splice(this.#evictions.budgets.indexOf(budget), 1)
+  }
+
+  /** How long pods take for a second of their grace period; Infinity where no kubelet ends them. */
+  set graceSecondMs(ms: number) {
+    this.#evictions.secondMs = ms
   }
 
   dropWatches(options: { readonly midLine?: boolean } = {}): void {
@@ -174,6 +170,7 @@ export class ApiServerDouble {
 
   async stop(): Promise<void> {
     this.resume()
+    this.#evictions.stop()
     await this.#close()
   }
 
@@ -236,23 +233,11 @@ export class ApiServerDouble {
 
   /** Whether `fail` has decided this request. */
   #failed(entry: LoggedRequest, response: ServerResponse): boolean {
-    const failure = this.#failures.find(
-      ({ left, verb, resource }) =>
-        left > 0 && (verb === undefined || verb === entry.verb) && (resource === undefined || resource === entry.resource),
-    )
+    const failure = this.#failures.next(entry)
     if (failure === undefined) return false
-    failure.left -= 1
-    const { status, html, retryAfterSeconds } = failure
-    entry.status = status
-    if (html !== undefined) {
-      response.writeHead(status, { 'Content-Type': 'text/html' }).end(html)
-      return true
-    }
-    const reason = failure.reason ?? REASONS[status] ?? ''
-    refuse(
-      response,
-      new StatusError(status, reason, `told to fail: ${reason}`, retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-    )
+    entry.status = failure.status
+    if (failure.html === undefined) refuse(response, failureStatus(failure))
+    else response.writeHead(failure.status, { 'Content-Type': 'text/html' }).end(failure.html)
     return true
   }
 
@@ -269,8 +254,10 @@ export class ApiServerDouble {
     if (!allows(this.#rules, route)) throw forbidden(USER, route)
     const { resource, subresource, namespace, name, verb } = route
     if (route.group !== '' || route.version !== 'v1' || !isResource(resource)) throw noSuchResource()
-    if (subresource !== '' && !(resource === 'nodes' && subresource === 'status')) throw noSuchResource()
     const target: Target = { resource, subresource, namespace, name }
+    const full = `${resource}/${subresource}`
+    if (full === 'pods/eviction' && verb === 'create') return this.#evictions.evict(target, body)
+    if (subresource !== '' && full !== 'nodes/status') throw noSuchResource()
     switch (verb) {
       case 'get': {
         const object = this.#store.get(resource, namespace, name)
@@ -286,8 +273,14 @@ export class ApiServerDouble {
         return { status: 201, body: create(this.#store, target, body) }
       case 'patch':
         return { status: 200, body: patch(this.#store, target, body) }
+      case 'delete':
+        if (resource === 'pods') return this.#evictions.delete(target, body)
+        throw notAllowed()
       default:
-        throw new StatusError(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource')
+        throw notAllowed()
     }
   }
 }
+
+const notAllowed = (): StatusError =>
+  new StatusError(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource')

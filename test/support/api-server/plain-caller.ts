@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
-import { ApiError, type ApiCaller, type ApiRequest } from '../../../src/kube/api.ts'
+import { type ApiCause, ApiError, type ApiCaller, type ApiRequest } from '../../../src/kube/api.ts'
 import { OPERATIONS, type OperationName } from '../../../src/kube/operations.ts'
 
 export interface Endpoint {
@@ -29,12 +29,14 @@ interface PlainRequest {
   readonly token?: string | null
 }
 
-const METHODS: Readonly<Record<string, string>> = { create: 'POST', patch: 'PATCH' }
+const METHODS: Readonly<Record<string, string>> = { create: 'POST', patch: 'PATCH', delete: 'DELETE' }
 
 function open(endpoint: Endpoint, { method, path, contentType, body, token }: PlainRequest): ClientRequest {
   const headers: OutgoingHttpHeaders = {}
   if (token !== null) headers['authorization'] = `Bearer ${token ?? readFileSync(endpoint.tokenFile, 'utf8')}`
   if (contentType !== undefined) headers['content-type'] = contentType
+  // Node: the body of a DELETE has no frame of its own.
+  if (body !== undefined) headers['content-length'] = Buffer.byteLength(body)
   const sent = request(endpoint.url + path, { method, headers, ca: readFileSync(endpoint.caFile), agent: false })
   return sent.end(body)
 }
@@ -102,6 +104,12 @@ function watchOf(response: IncomingMessage): PlainWatch {
   return { next, ended }
 }
 
+interface StatusJson {
+  readonly reason?: string
+  readonly message?: string
+  readonly details?: { readonly causes?: readonly ApiCause[] }
+}
+
 export class PlainCaller implements ApiCaller {
   readonly #endpoint: Endpoint
 
@@ -119,7 +127,7 @@ export class PlainCaller implements ApiCaller {
     if (status >= 200 && status < 300) return json
     const retryAfter = headers['retry-after']
     const retryAfterMs = retryAfter === undefined ? undefined : Number(retryAfter) * 1000
-    const { reason = '', message = '' } = json as { readonly reason?: string; readonly message?: string }
-    throw new ApiError(status, reason, message, retryAfterMs)
+    const { reason = '', message = '', details } = json as StatusJson
+    throw new ApiError(status, reason, message, { retryAfterMs, causes: details?.causes ?? [] })
   }
 }

@@ -56,7 +56,16 @@ export function discovery(path: string): unknown {
       kind: 'APIResourceList',
       groupVersion: 'v1',
       resources: [
-        resource('pods', 'Pod', true, ['po']),
+        { ...resource('pods', 'Pod', true, ['po']), verbs: [...verbs, 'delete'] },
+        {
+          name: 'pods/eviction',
+          singularName: '',
+          namespaced: true,
+          group: 'policy',
+          version: 'v1',
+          kind: 'Eviction',
+          verbs: ['create'],
+        },
         resource('nodes', 'Node', false, ['no']),
         { ...resource('nodes/status', 'Node', false, []), verbs: ['get', 'patch'] },
         resource('events', 'Event', true, ['ev']),

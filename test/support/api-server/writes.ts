@@ -38,14 +38,14 @@ export interface Body {
   readonly text: string
 }
 
-const wrongType = (accepted: readonly string[]): StatusError =>
+export const wrongType = (accepted: readonly string[]): StatusError =>
   new StatusError(
     415,
     'UnsupportedMediaType',
     `the body of the request was in an unknown format - accepted media types include: ${accepted.join(', ')}`,
   )
 
-function parse({ text }: Body): Json {
+export function parse({ text }: Body): Json {
   let value: unknown
   try {
     value = JSON.parse(text)

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { formatRecord, type JournalRecord, parseRecord } from '../../../src/actuate/records.ts'
 import { Actuator, RestoreJournal } from '../../../src/actuate/index.ts'
 import { CpuSet } from '../../../src/cpu/index.ts'
-import type { KnobValue, Step } from '../../../src/model/index.ts'
+import type { KnobKind, KnobValue, Step } from '../../../src/model/index.ts'
 import { AgentError, quotaOf } from '../../../src/model/index.ts'
 import { ModelKernel } from '../../../src/sim/index.ts'
 import { withDirectory } from '../../support/journaled-node.ts'
@@ -51,14 +51,15 @@ const weightStep = (value: number, code: 'claim' | 'restore' = 'claim'): Step =>
   because: code === 'restore' ? { code } : { code, rule: 'identity', because: { code: 'identity.idle', qosClass: 'OT' } },
 })
 
-const VALUES: readonly KnobValue[] = [
-  0,
-  1024,
-  null,
-  CpuSet.parse('0-3,8'),
-  CpuSet.EMPTY,
-  quotaOf(333),
-  { ...quotaOf(1), quotaUs: null },
+const VALUES: readonly (readonly [KnobKind, KnobValue])[] = [
+  ['idle', 0],
+  ['weight', 1024],
+  ['memoryMax', null],
+  ['bvt', -1],
+  ['cpuset', CpuSet.parse('0-3,8')],
+  ['cpuset', CpuSet.EMPTY],
+  ['quota', quotaOf(333)],
+  ['quota', { ...quotaOf(1), quotaUs: null }],
 ]
 
 describe('RestoreJournal', () => {
@@ -76,8 +77,8 @@ describe('RestoreJournal', () => {
   })
 
   it('reads back every kind of value as it was written', () => {
-    for (const value of VALUES) {
-      const record: JournalRecord = { is: 'original', group: GROUP, groupId: 7, kind: 'quota', value }
+    for (const [kind, value] of VALUES) {
+      const record: JournalRecord = { is: 'original', group: GROUP, groupId: 7, kind, value }
       expect(parseRecord(formatRecord(record).trimEnd())).toEqual(record)
     }
   })

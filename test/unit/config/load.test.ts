@@ -12,6 +12,77 @@ const FULL_NAMES = {
   'ot-memory': 'kube-agent.io/ot-memory',
 }
 
+/** A rung: whether it is on, entered at, left at, and its times in seconds. */
+const rung = (enabled: boolean, enter: number, exit: number, [enterS, exitS, coolDownS]: readonly [number, number, number]) => ({
+  enabled,
+  enterPermyriad: enter,
+  exitPermyriad: exit,
+  enterMs: enterS * 1000,
+  exitMs: exitS * 1000,
+  coolDownMs: coolDownS * 1000,
+})
+
+const SUPPRESSION = {
+  pressure: {
+    enabled: true,
+    boundPermyriad: 2000,
+    exitPermyriad: 1000,
+    runQueuePermyriad: 30_000,
+    cutPermyriad: 7000,
+    cutMs: 200,
+    futileMs: 30_000,
+  },
+  steady: { turns: 6, windowMs: 30_000, mostDwellMs: 30_000 },
+  cpuNarrow: rung(true, 9000, 8000, [2, 10, 5]),
+  cpuFreeze: rung(false, 9500, 8500, [5, 15, 15]),
+  cpuEvict: rung(false, 9500, 8500, [60, 60, 30]),
+  suppressMemory: {
+    enabled: true,
+    pressurePermyriad: 2000,
+    highPermyriad: 9000,
+    protectLowPermyriad: 0,
+    protectMinPermyriad: 0,
+    staleMs: 10_000,
+  },
+  memoryHold: rung(true, 1500, 2000, [1, 30, 1]),
+  memoryHighOt: rung(true, 1200, 1700, [1, 30, 5]),
+  memoryHighBe: rung(true, 1000, 1500, [2, 30, 5]),
+  memoryEvictOt: rung(true, 700, 1200, [3, 30, 30]),
+  memoryEvictBe: rung(true, 500, 1000, [5, 30, 15]),
+  suppressIo: {
+    enabled: false,
+    beWeight: 20,
+    otWeight: 5,
+    devices: [],
+    readBps: 0,
+    writeBps: 0,
+    readIops: 0,
+    writeIops: 0,
+    otSharePermyriad: 5000,
+    onlineDevices: [],
+    onlineBps: 1_048_576,
+    offlineDevices: [],
+    pressurePermyriad: 2000,
+    exitPermyriad: 1000,
+    cutPermyriad: 5000,
+    floorPermyriad: 500,
+    growthPermyriad: 500,
+  },
+  evict: {
+    enabled: false,
+    dryRunCpu: false,
+    dryRunMemory: false,
+    intervalMs: 10_000,
+    perHour: 20,
+    holdMs: 12_000,
+    minAgeMs: 0,
+    gracePeriodSeconds: 30,
+    force: false,
+    forceAfterMs: 60_000,
+  },
+  own: { weight: true, nice: -10, realtimePriority: 0 },
+}
+
 describe('defaults', () => {
   it('are what no file, an empty file, a comment, null and empty blocks give', () => {
     const { config } = loadConfig()
@@ -75,6 +146,7 @@ describe('defaults', () => {
         beHeadroomPermyriad: 500,
         staleMs: 5000,
       },
+      ...SUPPRESSION,
       capacity: {
         enabled: true,
         reclaimCpuPermyriad: 6500,
@@ -85,7 +157,13 @@ describe('defaults', () => {
         growPermyriad: 500,
         maxUnits: 2048,
       },
-      nodeSignals: { enabled: true, enterMs: 10_000, exitMs: 60_000 },
+      nodeSignals: {
+        enabled: true,
+        enterMs: 10_000,
+        exitMs: 60_000,
+        memoryWatermarkPermyriad: 9000,
+        memoryLowWatermarkPermyriad: 8500,
+      },
       cluster: {
         server: '',
         tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
@@ -112,7 +190,7 @@ describe('defaults', () => {
   it('are each described in one line, with the range for numbers', () => {
     for (const [key, { value, description }] of loadConfig().provenance) {
       expect(description, key).toMatch(/^[A-Z][^\n]+$/)
-      if (typeof value === 'number') expect(description, key).toMatch(/\((ms, |bytes, |permyriad, )?\d+ to \d+\)$/)
+      if (typeof value === 'number') expect(description, key).toMatch(/\((ms, |bytes, |permyriad, )?-?\d+ to \d+\)$/)
       if (key.endsWith('Permyriad')) expect(description, key).toContain('permyriad')
       if (key.endsWith('Ms')) expect(description, key).toContain('ms')
     }

@@ -76,6 +76,23 @@ describe('hot', () => {
     ])
   })
 
+  it('follows the watermarks of memory that are configured', () => {
+    const config = configOf({ nodeSignals: { memoryWatermarkPermyriad: 5000, memoryLowWatermarkPermyriad: 2500 } })
+    const hot = (...literals: readonly SnapshotLiteral[]) => signalsOf(literals, config).map((signals) => signals?.hot)
+    expect(hot(memory(0, 32), memory(10, 32))).toEqual([false, true])
+    expect(hot(memory(0, 31.9), memory(10, 31.9))).toEqual([false, false])
+    expect(hot(memory(0, 32), memory(10, 32), memory(11, 16), memory(80, 16), memory(81, 15.9), memory(141, 15.9))).toEqual([
+      false,
+      true,
+      true,
+      true,
+      true,
+      false,
+    ])
+    const [signals] = signalsOf([memory(0, 8)], config)
+    expect(signals).toMatchObject({ headroomBytes: 24 * GIB, score: 75 })
+  })
+
   it('tells what made it so, until that has cooled down', () => {
     const reasons = signalsOf([
       cpu(0, 6000),

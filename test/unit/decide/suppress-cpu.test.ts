@@ -95,6 +95,94 @@ describe('suppressCpu', () => {
     expect(ticks({ nodeMilli: null, offlineMilli: null }).map(rootMilli)).toEqual([undefined])
   })
 
+  describe('on a node whose CPU was never readable since the start (I9, I47)', () => {
+    const silent = (nowMs: number, more: SnapshotLiteral = {}): SnapshotLiteral => ({
+      nowMs,
+      nodeMilli: null,
+      offlineMilli: null,
+      ...more,
+    })
+    /** At 0, at staleMs, and past it. */
+    const blind = (more: SnapshotLiteral): Decision[] => {
+      let memory: Memory = EMPTY_MEMORY
+      return [0, 5000, 5001].map((nowMs) => {
+        const { decision, memory: after } = decide(snapshotOf(silent(nowMs, more)), memory, DEFAULTS)
+        memory = after
+        return decision
+      })
+    }
+    const standing = (milli: number): SnapshotLiteral => ({
+      actual: [{ group: OFFLINE_ROOT, kind: 'quota', value: quotaOf(milli) }],
+    })
+
+    it('sinks to the floor past staleMs, and says that it can not read', () => {
+      const all = blind({ ...standing(3000), pods: [{ uid: 'ot', asks: { 'ot-cpu': 20 } }] })
+      expect(all.map(rootMilli)).toEqual([undefined, undefined, 160])
+      expect(all.map(({ abstentions }) => abstentions.find(({ rule }) => rule === 'suppressCpu')?.code)).toEqual([
+        'starting',
+        'starting',
+        'silent',
+      ])
+      expect(all.at(-1)?.suppression).toMatchObject({ allowanceMilli: 160, otAllowanceMilli: 80, bound: 'stale', hot: false })
+    })
+
+    it('sinks to the floor too where nothing has limited offline work before', () => {
+      expect(blind({}).map(rootMilli)).toEqual([undefined, undefined, 160])
+    })
+
+    it('leaves untagged pods a growth step of room, whose use it can not read either', () => {
+      const pods = [{ uid: 'untagged' }]
+      expect(
+        blind({ ...standing(3000), pods })
+          .map(rootMilli)
+          .at(-1),
+      ).toBe(160 + 800)
+      expect(
+        blind({ ...standing(3000), pods: [{ uid: 'untagged', present: false }] })
+          .map(rootMilli)
+          .at(-1),
+      ).toBe(160)
+    })
+
+    it('widens nothing', () => {
+      expect(
+        blind({ ...standing(300), pods: [{ uid: 'untagged' }] })
+          .map(rootMilli)
+          .at(-1),
+      ).toBe(300)
+    })
+
+    it('grows in steps from the floor once it can read', () => {
+      let memory: Memory = EMPTY_MEMORY
+      for (const nowMs of [0, 5001]) ({ memory } = decide(snapshotOf(silent(nowMs)), memory, DEFAULTS))
+      const seen = [5500, 6001, 7001].map((nowMs) => {
+        const { decision, memory: after } = decide(snapshotOf({ nowMs, nodeMilli: 1000 }), memory, DEFAULTS)
+        memory = after
+        return decision.suppression?.allowanceMilli
+      })
+      expect(seen).toEqual([160, 960, 1760])
+    })
+  })
+
+  it('widens the dwell time while the allowance swings: rarer steps of the same size, and a peak over a longer time', () => {
+    const config = configOf({ steady: { turns: 2 } })
+    let memory = settled(1000)
+    let last: Decision | undefined
+    const tick = (nowMs: number, nodeMilli: number): number | undefined => {
+      const decided = decide(snapshotOf({ nowMs, nodeMilli }), memory, config)
+      memory = decided.memory
+      last = decided.decision
+      return last.suppression?.allowanceMilli
+    }
+    // Down, up and down again: two turns.
+    expect([tick(50, 4500), tick(2000, 1000), tick(2050, 4500)]).toEqual([500, 1300, 500])
+    expect(last?.suppression?.steadiness).toEqual({ turns: 2, dwellMs: 2000, swings: true })
+    // The peak of 4500m counts as new in the wider window, for 2000 ms and a bucket; then a step of 800m is taken in 2000 ms.
+    expect([tick(3100, 1000), tick(5000, 1000), tick(5400, 1000), tick(7300, 1000), tick(7500, 1000)]).toEqual([
+      500, 500, 1300, 1300, 2100,
+    ])
+  })
+
   it('does not grow by restarting again and again beside an untagged pod (I7)', () => {
     let quota = quotaOf(2000)
     for (let life = 0; life < 5; life += 1) {

@@ -7,15 +7,21 @@ import { describe, expect, it } from 'vitest'
 import { CpuSet } from '../../../src/cpu/index.ts'
 import { DIALECTS, missingReason } from '../../../src/kernel/dialect.ts'
 import {
+  type DeviceLimits,
   identicalValue,
+  IoLimits,
   KNOB_KINDS,
   micros,
+  NO_DEVICE_LIMITS,
   type Dialect,
   type KnobKind,
   type KnobValue,
   type KnobValues,
   type Quota,
 } from '../../../src/model/index.ts'
+
+const ioLimits = (device: string, limits: Partial<DeviceLimits>): IoLimits =>
+  IoLimits.of([[device, { ...NO_DEVICE_LIMITS, ...limits }]])
 
 const BOTH = ['v1', 'v2'] as const
 
@@ -53,6 +59,17 @@ describe('what kernels print', () => {
     ['v1', 'freeze', 'FREEZING', 1],
     ['v1', 'freeze', 'FROZEN', 1],
     ['v1', 'freeze', 'thawed', undefined],
+    ['v1', 'memorySoft', '9223372036854771712', null],
+    ['v1', 'memorySoft', '-1', null],
+    ['v1', 'memorySoft', '99999744', 99_999_744],
+    ['v1', 'memorySoft', '0', 0],
+    ['v1', 'ioWeight', '100', 100],
+    ['v2', 'ioWeight', 'default 50', 50],
+    ['v2', 'ioWeight', 'default 50\n8:16 200\n8:0 default', 50],
+    ['v2', 'ioWeight', '8:16 200', undefined],
+    ['v2', 'ioMax', '', IoLimits.NONE],
+    ['v2', 'ioMax', '8:16 rbps=2097152 wbps=max riops=max wiops=120', ioLimits('8:16', { readBps: 2_097_152, writeIops: 120 })],
+    ['v2', 'ioMax', '8:16 rbps=2097152 wat=1', undefined],
     ['v2', 'quota', 'max 100000', quota(null)],
     ['v2', 'quota', '50000 100000', quota(50_000)],
     ['v2', 'quota', '1000 20000', quota(1000, 20_000)],
@@ -80,9 +97,9 @@ describe('what kernels print', () => {
     expect(decode('3-1')).toBeUndefined()
   })
 
-  it.each(BOTH)('%s: an empty text is no value of any knob but cpuset', (dialect) => {
+  it.each(BOTH)('%s: an empty text is no value of any knob but of those that can be empty', (dialect) => {
     for (const kind of KNOB_KINDS) {
-      if (kind === 'cpuset' || DIALECTS[dialect].knobs[kind] === undefined) continue
+      if (kind === 'cpuset' || kind === 'ioMax' || DIALECTS[dialect].knobs[kind] === undefined) continue
       expect(fileOf(dialect, kind).decode(''), kind).toBeUndefined()
     }
   })
@@ -91,6 +108,10 @@ describe('what kernels print', () => {
 describe('what is written', () => {
   it.each<[Dialect, KnobKind, KnobValue, string]>([
     ['v1', 'memoryMax', null, '-1'],
+    ['v1', 'memorySoft', null, '-1'],
+    ['v1', 'memorySoft', 4096, '4096'],
+    ['v1', 'ioWeight', 20, '20'],
+    ['v2', 'ioWeight', 20, 'default 20'],
     ['v1', 'quota', quota(null), '-1'],
     ['v1', 'freeze', 1, 'FROZEN'],
     ['v1', 'freeze', 0, 'THAWED'],
@@ -108,6 +129,7 @@ describe('what is written', () => {
 
 const bytesLimit = fc.option(fc.nat(2 ** 40).map((pages) => pages * 4096))
 const flag = fc.constantFrom(0, 1)
+const limit = fc.option(fc.integer({ min: 1, max: 2 ** 40 }))
 const VALUES: { readonly [Kind in KnobKind]: fc.Arbitrary<KnobValues[Kind]> } = {
   cpuset: fc.array(fc.nat(1023), { maxLength: 40 }).map((ids) => CpuSet.from(ids)),
   quota: fc
@@ -125,6 +147,16 @@ const VALUES: { readonly [Kind in KnobKind]: fc.Arbitrary<KnobValues[Kind]> } = 
   memoryHigh: bytesLimit,
   memoryLow: bytesLimit,
   memoryMin: bytesLimit,
+  memorySoft: bytesLimit,
+  ioWeight: fc.integer({ min: 1, max: 10_000 }),
+  ioMax: fc
+    .array(
+      fc.tuple(
+        fc.constantFrom('8:0', '8:16', '259:3'),
+        fc.record({ readBps: limit, writeBps: limit, readIops: limit, writeIops: limit }),
+      ),
+    )
+    .map((devices) => IoLimits.of(devices)),
   freeze: flag,
 }
 
@@ -154,6 +186,7 @@ describe.each(BOTH)('%s', (dialect) => {
 
   it('names what it lacks', () => {
     const missing = KNOB_KINDS.filter((kind) => missingReason(dialect, kind) !== undefined)
-    expect(missing).toEqual(['coreCookie', ...(dialect === 'v1' ? ['memoryMin', 'memoryLow', 'memoryHigh'] : [])])
+    const own = dialect === 'v1' ? ['memoryMin', 'memoryLow', 'memoryHigh'] : ['memorySoft']
+    expect(missing).toEqual(['coreCookie', ...own])
   })
 })

@@ -67,15 +67,29 @@ describe('/proc/pressure', () => {
   })
 })
 
+describe('/proc/loadavg', () => {
+  it('is the number of tasks that are ready to run', () => {
+    expect(reader(PROC).runnable()).toBe(3)
+    expect(reader({ loadavg: '120.20 180.18 99.12 1024/34500 4194304\n' }).runnable()).toBe(1024)
+  })
+
+  it.each(['', '0.20 0.18 0.12', '0.20 0.18 0.12 /345 1\n', '3/345', 'a b c -1/2 3\n', '0.1 0.1 0.1 x/2 1\n'])(
+    'says nothing for %j',
+    (loadavg) => {
+      expect(reader({ loadavg }).runnable()).toBeUndefined()
+    },
+  )
+})
+
 describe('any text', () => {
   it('never throws, and never gives a number that is not finite', () => {
     const root = planted({ proc: { ...PROC, pressure: {} } })
     const text = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(...Array.from('cpu 0123456789\nMemTotal:=some')) }))
     fc.assert(
       fc.property(text, (read) => {
-        for (const file of ['stat', 'meminfo', 'pressure/cpu']) writeFileSync(join(root, 'proc', file), read)
+        for (const file of ['stat', 'meminfo', 'loadavg', 'pressure/cpu']) writeFileSync(join(root, 'proc', file), read)
         const node = new NodeReader(new HeldFiles(0), { proc: join(root, 'proc'), sys: root })
-        for (const value of [node.busyUs(), node.memory()?.totalBytes, node.pressureUs('cpu')])
+        for (const value of [node.busyUs(), node.memory()?.totalBytes, node.runnable(), node.pressureUs('cpu')])
           expect(value === undefined || Number.isFinite(value)).toBe(true)
       }),
       { numRuns: 200 },

@@ -51,6 +51,7 @@ describe('detectMounts', () => {
         cpuset: join(root, 'cpuset'),
         memory: join(root, 'memory'),
         freezer: join(root, 'freezer'),
+        blkio: join(root, 'blkio'),
       },
     })
   })
@@ -288,6 +289,43 @@ describe('the probe', () => {
       usable: false,
       reason: 'controller memory is not mounted',
     })
+  })
+
+  it('says what a kernel without IO limits or weights lacks, and takes the weight of bfq where it is the only one', () => {
+    const group = '/kubepods/besteffort'
+    const { 'blkio.bfq.weight': _bfq, ...throttle } = V1_GROUP.blkio
+    const none = knobs(v1Tree(group, { ...V1_GROUP, blkio: throttle }))
+    expect(none.ioWeight).toMatchObject({
+      usable: false,
+      reason: expect.stringMatching(/bfq\.weight .*BFQ_GROUP_IOSCHED/) as string,
+    })
+    expect(none.ioMax).toEqual({ usable: true, file: 'blkio.throttle.read_bps_device' })
+    expect(knobs(v1Tree(group, { ...V1_GROUP, blkio: {} })).ioMax).toMatchObject({
+      usable: false,
+      reason: expect.stringContaining('CONFIG_BLK_DEV_THROTTLING') as string,
+    })
+    const { blkio: _blkio, ...rest } = V1_GROUP
+    expect(knobs(v1Tree(group, rest)).ioMax).toEqual({ usable: false, reason: 'controller blkio is not mounted' })
+    const { 'io.weight': _weight, ...bare } = V2_GROUP
+    expect(knobs(v2Tree(group, bare)).ioWeight).toMatchObject({
+      usable: false,
+      reason: expect.stringContaining('CONFIG_BLK_CGROUP_IOCOST, or CONFIG_BFQ_GROUP_IOSCHED') as string,
+    })
+    expect(knobs(v2Tree(group, { ...bare, 'io.bfq.weight': 'default 100\n' })).ioWeight).toEqual({
+      usable: true,
+      file: 'io.bfq.weight',
+    })
+    expect(knobs(v2Tree(group, { ...V2_GROUP, 'io.bfq.weight': '1\n' })).ioWeight).toEqual({ usable: true, file: 'io.weight' })
+  })
+
+  it('says when the group above hands a controller of v2 not down', () => {
+    const { 'io.max': _max, 'io.weight': _weight, ...group } = V2_GROUP
+    const { ioMax, freeze } = knobs(v2Tree('/kubepods/besteffort', { ...group, 'cgroup.controllers': 'cpuset cpu memory\n' }))
+    expect(ioMax).toMatchObject({
+      usable: false,
+      reason: expect.stringMatching(/io\.max does not exist: the group above hands out no controller io$/) as string,
+    })
+    expect(freeze.usable).toBe(true)
   })
 
   it('gives no kernel version for a controller that v2 does not hand down', () => {

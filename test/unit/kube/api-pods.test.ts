@@ -344,7 +344,7 @@ describe('against a script', () => {
 
   it('waits at least as long as the server asks', async () => {
     const refuse = () => {
-      throw new ApiError(429, '', 'slower', 90_000)
+      throw new ApiError(429, '', 'slower', { retryAfterMs: 90_000 })
     }
     expect(await waitsOf(new Scripted([refuse], []), 4, () => 0.5)).toEqual([90_500, 91_000, 92_000])
   })

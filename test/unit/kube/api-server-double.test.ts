@@ -216,6 +216,124 @@ describe('events', () => {
   })
 })
 
+describe('evictions', () => {
+  const POD = '/api/v1/namespaces/default/pods/a'
+  const post = (body: unknown, path = POD) =>
+    ask(server, { method: 'POST', path: `${path}/eviction`, contentType: 'application/json', body: JSON.stringify(body) })
+  const remove = (body?: unknown) =>
+    ask(server, { method: 'DELETE', path: POD, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
+  const eviction = (deleteOptions: Record<string, unknown> = {}, more: Record<string, unknown> = {}) => ({
+    apiVersion: 'policy/v1',
+    kind: 'Eviction',
+    metadata: { name: 'a', namespace: 'default' },
+    deleteOptions,
+    ...more,
+  })
+  const now = () => server.get('pods', 'default', 'a')
+  const running = (more: Record<string, unknown> = {}) =>
+    server.put('pods', { ...pod('a'), status: { phase: 'Running' }, ...more })
+
+  it('mark the pod, show it to watchers, and take it away after its grace period', async () => {
+    server.graceSecondMs = 1
+    const { metadata } = running({ spec: { nodeName: 'n1', terminationGracePeriodSeconds: 50 } })
+    const lines = await watch(server, `/api/v1/pods?watch=true&resourceVersion=${metadata.resourceVersion}`)
+    expect((await post(eviction())).json).toEqual({
+      kind: 'Status',
+      apiVersion: 'v1',
+      metadata: {},
+      status: 'Success',
+      code: 201,
+    })
+    const { type, object } = await lines.next()
+    expect([type, object.metadata['deletionGracePeriodSeconds']]).toEqual(['MODIFIED', 50])
+    expect(object).toMatchObject({ status: { conditions: [{ type: 'DisruptionTarget', status: 'True' }] } })
+    expect((await lines.next()).type).toBe('DELETED')
+    expect(now()).toBeUndefined()
+  })
+
+  it('go by the grace period in the options, which can only make a pod that ends already end sooner', async () => {
+    running()
+    await post(eviction({ gracePeriodSeconds: 20 }))
+    const first = now()?.metadata
+    expect(first).toMatchObject({ deletionGracePeriodSeconds: 20 })
+    await post(eviction({ gracePeriodSeconds: 25 }))
+    await post(eviction())
+    expect(now()?.metadata).toEqual(first)
+    await remove({ kind: 'DeleteOptions', gracePeriodSeconds: 5 })
+    expect(now()?.metadata).toMatchObject({ deletionGracePeriodSeconds: 5 })
+    await remove({ gracePeriodSeconds: 0 })
+    expect(now()).toBeUndefined()
+  })
+
+  it('are refused by a disruption budget in the words of the real server, and use it up', async () => {
+    running({ metadata: { name: 'a', namespace: 'default', labels: { app: 'x' } } })
+    const budget = { name: 'b', namespace: 'default', desiredHealthy: 3, currentHealthy: 2 }
+    const empty = server.protect({ ...budget, matchLabels: { app: 'x' }, disruptionsAllowed: 0 })
+    server.protect({ ...budget, matchLabels: { app: 'y' }, disruptionsAllowed: 0 })
+    const refused = await post(eviction())
+    expect(refused.headers['retry-after']).toBeUndefined()
+    expect(refused.json).toEqual({
+      kind: 'Status',
+      apiVersion: 'v1',
+      metadata: {},
+      status: 'Failure',
+      message: "Cannot evict pod as it would violate the pod's disruption budget.",
+      reason: 'TooManyRequests',
+      details: {
+        causes: [{ reason: 'DisruptionBudget', message: 'The disruption budget b needs 3 healthy pods and has 2 currently' }],
+      },
+      code: 429,
+    })
+    empty.disruptionsAllowed = 1
+    expect((await post(eviction({ dryRun: ['All'] }))).status).toBe(201)
+    expect([empty.disruptionsAllowed, now()?.metadata['deletionTimestamp']]).toEqual([1, undefined])
+    expect((await post(eviction())).status).toBe(201)
+    expect(empty.disruptionsAllowed).toBe(0)
+    expect((await post(eviction())).status).toBe(201)
+  })
+
+  it('of a pod with two budgets are answered 201, with a failure in it', async () => {
+    running()
+    for (const name of ['b', 'c']) server.protect({ name, namespace: 'default', disruptionsAllowed: 1 })
+    expect(await post(eviction())).toMatchObject({ status: 201, json: { status: 'Failure', code: 500 } })
+    expect(now()?.metadata['deletionTimestamp']).toBeUndefined()
+  })
+
+  it('and deletions keep to the UID that they were made for', async () => {
+    const { metadata } = running()
+    const other = { preconditions: { uid: 'other' } }
+    for (const answer of [await post(eviction(other)), await remove(other)])
+      expect(answer.json).toMatchObject({ code: 409, message: expect.stringContaining('the UID in the precondition (other)') })
+    expect(now()?.metadata).toEqual(metadata)
+    expect((await remove({ preconditions: { uid: metadata.uid } })).status).toBe(200)
+    expect(now()?.metadata['deletionTimestamp']).toBeDefined()
+  })
+
+  it.each([
+    ['another kind', eviction({}, { kind: 'Pod' }), 400],
+    ['an unknown version', eviction({}, { apiVersion: 'v1' }), 400],
+    ['the name of another pod', eviction({}, { metadata: { name: 'b' } }), 400],
+    ['another namespace', eviction({}, { metadata: { name: 'a', namespace: 'b' } }), 400],
+    ['an unknown field', eviction({}, { reason: 'hot' }), 400],
+    ['an unknown field in the options', eviction({ grace: 1 }), 400],
+    ['an unknown precondition', eviction({ preconditions: { name: 'a' } }), 400],
+    ['a grace period that is none', eviction({ gracePeriodSeconds: '30' }), 400],
+    ['a UID that is none', eviction({ preconditions: { uid: 1 } }), 400],
+    ['an unknown stage of a dry run', eviction({ dryRun: ['Some'] }), 422],
+  ])('with %s are refused', async (_what, body, status) => {
+    running()
+    expect((await post(body)).status).toBe(status)
+    expect(now()?.metadata['deletionTimestamp']).toBeUndefined()
+  })
+
+  it('of no pod, of other things and by other verbs are refused', async () => {
+    expect((await post(eviction())).json).toMatchObject({ code: 404, message: 'pods "a" not found' })
+    expect((await post(eviction(), '/api/v1/nodes/n1')).status).toBe(404)
+    expect((await ask(server, { method: 'DELETE', path: '/api/v1/nodes/n1' })).status).toBe(405)
+    expect((await get(`${POD}/eviction`)).status).toBe(404)
+  })
+})
+
 describe('who may', () => {
   it('is asked before whether there is such a thing', async () => {
     const rules = [{ apiGroups: [''], resources: ['nodes/status'], verbs: ['patch'] }]

@@ -47,11 +47,13 @@ describe('a call', () => {
       contentType: 'application/strategic-merge-patch+json',
     })
     await client.call('createEvent', { path: '/api/v1/namespaces/ns/events', body: [] })
+    await client.call('deletePod', { path: '/api/v1/namespaces/ns/pods/p', body: { kind: 'DeleteOptions' } })
     const common = ['Bearer secret-token', 'kube-agent/1.2.3', 'application/json']
     expect(seen).toEqual([
       ['GET', '/api/v1/pods?fieldSelector=spec.nodeName%3Dn%26x&limit=1', ...common, undefined, ''],
       ['PATCH', '/api/v1/nodes/n/status', ...common, 'application/strategic-merge-patch+json', '{"é":1}'],
       ['POST', '/api/v1/namespaces/ns/events', ...common, 'application/json', '[]'],
+      ['DELETE', '/api/v1/namespaces/ns/pods/p', ...common, 'application/json', '{"kind":"DeleteOptions"}'],
     ])
     expect(await server.connections()).toBe(1)
   })
@@ -67,6 +69,14 @@ describe('a call', () => {
     ['listPods', '/api/v1/secrets'],
     ['listPods', '/apis/v1/pods'],
     ['createEvent', '/api/v1/namespaces/ns/events/e'],
+    ['createEviction', '/api/v1/namespaces/ns/pods/p'],
+    ['createEviction', '/api/v1/namespaces/ns/pods/eviction'],
+    ['createEviction', '/api/v1/namespaces/ns/pods/p/exec'],
+    ['createEviction', '/api/v1/pods/p/eviction'],
+    ['deletePod', '/api/v1/namespaces/ns/pods'],
+    ['deletePod', '/api/v1/pods/p'],
+    ['deletePod', '/api/v1/namespaces/ns/pods/p/eviction'],
+    ['deletePod', '/api/v1/namespaces/ns/secrets/p'],
     ['getKubeletPods', '/runningpods/'],
     ['getKubeletPods', '/api/v1/nodes/n/pods'],
   ] as const)('of %s does not ask for %s', async (operation, path) => {
@@ -86,6 +96,8 @@ describe('a call', () => {
       patchNodeStatus: '/api/v1/nodes/n/status',
       createEvent: '/api/v1/namespaces/ns/events',
       patchEvent: '/api/v1/namespaces/ns/events/p.17a',
+      createEviction: '/api/v1/namespaces/ns/pods/p/eviction',
+      deletePod: '/api/v1/namespaces/ns/pods/p',
     }
     const server = await startServer((_request, response) => response.end('{}'))
     const client = clientOf(server)
@@ -124,6 +136,28 @@ describe('a refusal', () => {
   ])('with Retry-After: %s asks for %s ms', async (header, retryAfterMs) => {
     const server = await startServer((_request, response) => response.writeHead(503, { 'Retry-After': header }).end())
     expect(await failureOf(clientOf(server).call('listPods', LIST))).toMatchObject({ status: 503, retryAfterMs })
+  })
+
+  it('tells the causes that the server gives, in words of one line and without the token', async () => {
+    const causes = [{ reason: 'DisruptionBudget', message: 'needs 2\nBearer secret-token' }, { message: 7 }, 'nonsense']
+    const body = JSON.stringify({ kind: 'Status', reason: 'TooManyRequests', message: 'no', details: { causes } })
+    const server = await startServer((_request, response) => response.writeHead(429).end(body))
+    const { causes: told } = await failureOf(clientOf(server).call('listPods', LIST))
+    expect(told).toEqual([
+      { reason: 'DisruptionBudget', message: 'needs 2 Bearer <token>' },
+      { reason: '', message: '' },
+      { reason: '', message: '' },
+    ])
+  })
+
+  it('within an answer of 201 is a refusal all the same', async () => {
+    const status = { kind: 'Status', status: 'Failure', code: 500, message: 'two budgets' }
+    const server = await startServer((_request, response) => response.writeHead(201).end(JSON.stringify(status)))
+    const eviction = { path: '/api/v1/namespaces/ns/pods/p/eviction', body: {} }
+    expect(await failureOf(clientOf(server).call('createEviction', eviction))).toMatchObject({
+      status: 500,
+      message: `${server.url}: POST /api/v1/namespaces/ns/pods/p/eviction: 500: two budgets`,
+    })
   })
 
   it('that sends the token back does not bring it into the message', async () => {

@@ -13,6 +13,7 @@ import { findingText } from '../../../src/model/index.ts'
 import { ApiServerDouble, KubeletHttpsDouble, type RbacRule } from '../../support/api-server/index.ts'
 import { ask } from '../../support/api-server/plain-caller.ts'
 import { allows } from '../../support/api-server/rbac.ts'
+import { evictorOf, wishOf } from './evictor-support.ts'
 import { findingOf, HOT, recordOf, rigOf, signalsOf, WRITE_MS } from './reporter-support.ts'
 
 interface Manifest {
@@ -62,6 +63,8 @@ describe('deploy/rbac.yaml', () => {
   it('keeps apart what a configuration may do without', () => {
     expect(grantsOf(rulesOf('kube-agent-node'))).toEqual(needsOf('patchNode'))
     expect(grantsOf(rulesOf('kube-agent-kubelet-pods'))).toEqual(needsOf('getKubeletPods'))
+    expect(grantsOf(rulesOf('kube-agent-evict'))).toEqual(needsOf('createEviction'))
+    expect(grantsOf(rulesOf('kube-agent-evict-force'))).toEqual(needsOf('deletePod'))
   })
 
   it('names every setting that makes the agent read its node', () => {
@@ -85,8 +88,22 @@ describe('deploy/rbac.yaml', () => {
 })
 
 describe('an API server that enforces it', () => {
+  /** One pod that goes, and one that only force moves. */
+  async function evictions(cluster: Cluster, server: ApiServerDouble) {
+    const wishes = ['p1', 'p2'].map((name) => wishOf(podOf(name).metadata))
+    const budget = server.protect({ name: 'keep', namespace: 'team-a', disruptionsAllowed: 1 })
+    const evictor = evictorOf(cluster.api, { settings: { force: true, forceAfterMs: 0 } })
+    evictor.evict(wishes, performance.now())
+    await expect.poll(() => evictor.view().recent.map(({ is }) => is)).toEqual(['forced', 'evicted'])
+    server.lift(budget)
+    evictor.close()
+  }
+
   /** Everything that the agent can do at the API server: reads pods, reports a node that gets hot and cools, repeats an event, withdraws. */
-  async function live(roles: readonly RbacRule[], switches: { readonly hotLabel: boolean; readonly hotTaint: boolean }) {
+  async function live(
+    roles: readonly RbacRule[],
+    { evicts, ...switches }: { readonly hotLabel: boolean; readonly hotTaint: boolean; readonly evicts: boolean },
+  ) {
     const server = await ApiServerDouble.start({ directory, rules: roles })
     server.put('nodes', { metadata: { name: 'n1' }, spec: {}, status: {} })
     server.put('pods', podOf('p1'))
@@ -104,6 +121,7 @@ describe('an API server that enforces it', () => {
       await pass(10 * 60_000 + WRITE_MS)
     }
     await reporter.withdraw()
+    if (evicts) await evictions(cluster, server)
     pods.close()
     cluster.close()
     await server.stop()
@@ -112,14 +130,19 @@ describe('an API server that enforces it', () => {
   }
 
   it('refuses the agent nothing, with everything switched on, and each grant is used', async () => {
-    const { asked, calls, stats } = await live(rules, { hotLabel: true, hotTaint: true })
-    expect(asked.filter(({ status }) => status >= 400)).toEqual([])
+    const { asked, calls, stats } = await live(rules, { hotLabel: true, hotTaint: true, evicts: true })
+    // A disruption budget that says no is no refusal of a right.
+    expect(asked.filter(({ status }) => status >= 400 && status !== 429)).toEqual([])
     expect(calls).toEqual(needsOf(...ALL.filter((name) => name !== 'getKubeletPods')).sort())
     expect(stats.lastError).toBeUndefined()
   })
 
-  it('refuses it nothing in the default configuration without the role for the kubelet', async () => {
-    const { asked } = await live(rulesOf('kube-agent', 'kube-agent-node'), { hotLabel: false, hotTaint: false })
+  it('refuses it nothing in the default configuration without the roles for the kubelet and for evictions', async () => {
+    const { asked } = await live(rulesOf('kube-agent', 'kube-agent-node'), {
+      hotLabel: false,
+      hotTaint: false,
+      evicts: false,
+    })
     expect(asked.filter(({ status }) => status >= 400)).toEqual([])
   })
 
@@ -136,7 +159,6 @@ describe('an API server that enforces it', () => {
       ['GET', '/api/v1/nodes/n1/proxy/exec'],
       ['POST', '/api/v1/namespaces/team-a/pods'],
       ['POST', '/api/v1/namespaces/team-a/pods/p1/exec'],
-      ['POST', '/api/v1/namespaces/team-a/pods/p1/eviction'],
       ['POST', '/api/v1/namespaces/kube-agent/serviceaccounts/kube-agent/token'],
       ['POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings'],
       ['POST', '/apis/events.k8s.io/v1/namespaces/default/events'],
@@ -151,6 +173,19 @@ describe('an API server that enforces it', () => {
     for (const [method, where] of others)
       expect((await ask(server, { method, path: where })).status, `${method} ${where}`).toBe(403)
     await server.stop()
+  })
+
+  it('refuses what ends pods without the roles for it', async () => {
+    const server = await ApiServerDouble.start({ directory, rules: rulesOf('kube-agent', 'kube-agent-node') })
+    server.put('pods', podOf('p1'))
+    const eviction = { method: 'POST', path: '/api/v1/namespaces/team-a/pods/p1/eviction' }
+    const deletion = { method: 'DELETE', path: '/api/v1/namespaces/team-a/pods/p1' }
+    expect((await ask(server, eviction)).status).toBe(403)
+    expect((await ask(server, deletion)).status).toBe(403)
+    await server.stop()
+    const evicting = await ApiServerDouble.start({ directory, rules: rulesOf('kube-agent', 'kube-agent-evict') })
+    expect((await ask(evicting, deletion)).status).toBe(403)
+    await evicting.stop()
   })
 
   it('refuses every other verb on every resource that is named, and every verb on their neighbours', () => {

@@ -118,7 +118,7 @@ describe('a server that is away', () => {
 describe('a server that asks for patience', () => {
   it('gets it', async () => {
     const api = new ScriptedCaller(() => {
-      throw new ApiError(429, 'TooManyRequests', 'slow down', 45_000)
+      throw new ApiError(429, 'TooManyRequests', 'slow down', { retryAfterMs: 45_000 })
     })
     const { reporter, clock } = rigOf(api)
     reporter.tick(recordOf(HOT))
@@ -135,7 +135,7 @@ describe('a server that asks for patience', () => {
 
   it('but not for a day', async () => {
     const api = new ScriptedCaller(() => {
-      throw new ApiError(429, 'TooManyRequests', 'slow down', 86_400_000)
+      throw new ApiError(429, 'TooManyRequests', 'slow down', { retryAfterMs: 86_400_000 })
     })
     const { reporter, clock } = rigOf(api)
     await reporter.pump()

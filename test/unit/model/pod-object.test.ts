@@ -186,3 +186,54 @@ describe('what rules go by', () => {
     ])
   })
 })
+
+describe('what decides who goes first', () => {
+  it('is absent where nobody said', () => {
+    for (const field of ['priority', 'createdWallMs', 'controllerKind', 'isStatic', 'graceSeconds'])
+      expect(podOf({})).not.toHaveProperty(field)
+  })
+
+  it('is read as the API server gives it', () => {
+    const owner = (kind: string, more: Record<string, unknown> = {}) => ({ apiVersion: 'v1', kind, name: 'x', uid: 'y', ...more })
+    const metadata = {
+      creationTimestamp: '2026-01-01T00:00:10Z',
+      ownerReferences: [owner('Workflow'), owner('Job', { controller: true }), owner('Other', { controller: false })],
+    }
+    expect(podOf({ metadata, spec: { priority: -10, terminationGracePeriodSeconds: 0 } })).toMatchObject({
+      createdWallMs: Date.UTC(2026, 0, 1, 0, 0, 10),
+      controllerKind: 'Job',
+      priority: -10,
+      graceSeconds: 0,
+    })
+  })
+
+  it.each<[string, PodLiteral]>([
+    ['a priority', { spec: { priority: '5' } }],
+    ['half a priority', { spec: { priority: 1.5 } }],
+    ['a time without a day', { metadata: { creationTimestamp: '12:00' } }],
+    ['a day that is none', { metadata: { creationTimestamp: '2026-13-45T00:00:00Z' } }],
+    ['a number as a time', { metadata: { creationTimestamp: 1 } }],
+    ['null as a time, as in the templates of controllers', { metadata: { creationTimestamp: null } }],
+    ['owners', { metadata: { ownerReferences: 'Job' } }],
+    [
+      'an owner',
+      { metadata: { ownerReferences: [null, 'Job', { controller: 'true', kind: 'Job' }, { controller: true, kind: 5 }] } },
+    ],
+    ['an owner that is not in charge', { metadata: { ownerReferences: [{ kind: 'Job' }] } }],
+    ['a grace period', { spec: { terminationGracePeriodSeconds: '30' } }],
+    ['less than no time', { spec: { terminationGracePeriodSeconds: -1 } }],
+  ])('is as if absent, and costs nobody the pod, where it is nonsense: %s', (_, pod) => {
+    const { priority, createdWallMs, controllerKind, graceSeconds } = podOf(pod)
+    expect([priority, createdWallMs, controllerKind, graceSeconds]).toEqual([undefined, undefined, undefined, undefined])
+  })
+
+  it.each([
+    ['a file, as the kubelet tells', { 'kubernetes.io/config.source': 'file' }, true],
+    ['a URL', { 'kubernetes.io/config.source': 'http' }, true],
+    ['the API server, as the kubelet tells', { 'kubernetes.io/config.source': 'api' }, undefined],
+    ['a file, by its mirror', { 'kubernetes.io/config.mirror': HASH, 'kubernetes.io/config.hash': HASH }, true],
+    ['nobody knows', { 'kubernetes.io/config.seen': '2026-01-01T00:00:00Z' }, undefined],
+  ])('is that a pod is static, when it comes from %s', (_, annotations, isStatic) => {
+    expect(podOf(annotated(annotations as Readonly<Record<string, string>>)).isStatic).toBe(isStatic)
+  })
+})

@@ -3,53 +3,18 @@
  * refuses what would be wrong; random trees are in test/property/plan.test.ts.
  */
 import { describe, expect, it } from 'vitest'
-import { CpuSet } from '../../../src/cpu/index.ts'
 import { merge } from '../../../src/decide/merge.ts'
-import type { Claim, Desired, Dialect, GroupPath, KnobSetting } from '../../../src/model/index.ts'
-import { formatKnobValue, isSuccess, micros, PARTLY_TAGGED, quotaOf, type Quota } from '../../../src/model/index.ts'
+import type { Claim, GroupPath, KnobSetting } from '../../../src/model/index.ts'
+import { formatKnobValue, micros, PARTLY_TAGGED, quotaOf, type Quota } from '../../../src/model/index.ts'
 import { ModelKernel } from '../../../src/sim/index.ts'
 import { JournaledNode, NOTHING, withDirectory } from '../../support/journaled-node.ts'
 import { topologyOf } from '../../support/snapshots.ts'
 import { textOf } from '../../support/trees.ts'
+import { bed, cpus, MAIN, POD, quota, ROOT, wish } from './bed.ts'
 
-const ROOT = '/kubepods/besteffort'
-const POD = `${ROOT}/poda`
-const MAIN = `${POD}/main`
-
-const wish = (group: GroupPath, setting: KnobSetting): Claim => ({
-  ...setting,
-  group,
-  rule: 'limits',
-  because: { code: 'identity.idle', qosClass: 'OT' },
-})
-const quota = (milli: number): KnobSetting => ({ kind: 'quota', value: quotaOf(milli) })
-const cpus = (list: string): KnobSetting => ({ kind: 'cpuset', value: CpuSet.parse(list) })
 const inPeriod = (quotaUs: number, periodUs: number): Quota => ({ quotaUs: micros(quotaUs), periodUs: micros(periodUs) })
 
 const cpusOf = (kernel: ModelKernel, group: GroupPath): string | undefined => kernel.groups.get(group)?.knobs.cpuset.toString()
-
-interface Bed {
-  readonly kernel: ModelKernel
-  readonly node: JournaledNode
-  /** Reaches what is wished for, demands that every write is taken, and says in words which they were. */
-  readonly reach: (...claims: readonly Claim[]) => string[]
-}
-
-function bed(dialect: Dialect, body: (bed: Bed) => void): void {
-  withDirectory((directory) => {
-    const kernel = new ModelKernel({ dialect, topology: topologyOf('desktop') })
-    for (const group of ['/kubepods', ROOT, POD, MAIN]) kernel.makeGroup(group)
-    const node = new JournaledNode(kernel, { directory })
-    const reach = (...claims: readonly Claim[]): string[] => {
-      const desired: Desired = claims.length === 0 ? NOTHING : merge(claims)
-      const results = node.reach(desired)
-      expect(results.filter(({ outcome }) => !isSuccess(outcome))).toEqual([])
-      expect(node.plan(desired)).toEqual([])
-      return results.map(({ step }) => `${step.group.slice(ROOT.length)} ${step.kind} ${formatKnobValue(step)}`)
-    }
-    body({ kernel, node, reach })
-  })
-}
 
 describe('diff under v1', () => {
   it('moves {0} to {1} with children over the union, and back', () => {

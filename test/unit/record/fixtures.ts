@@ -9,10 +9,15 @@ import type {
   Claim,
   ClassifiedPod,
   Decision,
+  EvictionRecord,
+  EvictionsView,
+  EvictionWish,
   IdentityState,
+  IoState,
   JournaledKnob,
   KnobKind,
   KnobValue,
+  MemoryState,
   NodeSignals,
   NodeSnapshot,
   Offer,
@@ -60,6 +65,42 @@ export const SUPPRESSION: SuppressionState = {
   hot: true,
   steadiness: { turns: 0, dwellMs: 1000, swings: false },
   ladder: { inForce: [] },
+}
+
+/** Memory is short: two rungs up, and the third waits. */
+export const MEMORY: MemoryState = {
+  totalBytes: 16 * GIB,
+  availableBytes: 1.5 * GIB,
+  availablePermyriad: 937,
+  pressurePermyriad: 350,
+  workingSetBytes: { BE: 3 * GIB, OT: 1.2 * GIB },
+  ladder: {
+    inForce: ['memoryHold', 'memoryHighOt'],
+    changedMs: 8000,
+    waiting: { rung: 'memoryHighBe', for: 'coolDown' },
+  },
+  ageMs: 400,
+}
+
+export const IO: IoState = { sharePermyriad: 2500, is: 'cut', pressurePermyriad: 3120, missingDevices: [] }
+
+export const WISH: EvictionWish = {
+  uid: 'uid-train',
+  namespace: 'default',
+  name: 'train',
+  qosClass: 'OT',
+  rung: 'memoryEvictOt',
+  dryRun: false,
+  usesMilli: 700,
+  usesBytes: 1.2 * GIB,
+  priority: -5,
+}
+
+export const BLOCKED: EvictionRecord = {
+  wish: WISH,
+  is: 'blocked',
+  atMs: 9000,
+  detail: 'the disruption budget train needs 3 healthy pods and has 3 currently',
 }
 
 export const SIGNALS: NodeSignals = {
@@ -282,6 +323,16 @@ export interface TickParts {
   readonly outcomes?: readonly Outcome[]
   readonly tookMs?: number
   readonly placement?: Partial<PlacementState>
+  readonly memory?: MemoryState
+  readonly io?: IoState
+  readonly wishes?: readonly EvictionWish[]
+  readonly evictions?: Partial<EvictionsView>
+  readonly online?: NodeSnapshot['online']
+  readonly aboveSinceMs?: number
+  /** Beside those of every tick. */
+  readonly claims?: readonly (readonly [winner: Claim, ...losers: Claim[]])[]
+  /** What kernel files hold, beside those of every tick. */
+  readonly actual?: readonly (readonly [group: string, kind: KnobKind, value: KnobValue])[]
 }
 
 const DEFAULT_PODS = [WEB, FLINK, TRAIN]
@@ -305,6 +356,7 @@ export function tick(parts: TickParts = {}): TickRecord {
     ]),
     tookMs: parts.tookMs ?? 1.5,
     lateMs: 0.4,
+    ...(parts.aboveSinceMs === undefined ? {} : { aboveSinceMs: parts.aboveSinceMs }),
   }
 }
 
@@ -336,13 +388,20 @@ function snapshotOf(parts: TickParts, seq: number, nowMs: number): NodeSnapshot 
       [FLINK.reading.group, 'quota', reading(quotaOf(600), nowMs - 900)],
       [FLINK.reading.group, 'cpuset', reading(CpuSet.parse('0-7'), nowMs - 900)],
       [TRAIN.reading.group, 'quota', reading(quotaOf(80), nowMs - 900)],
+      ...(parts.actual ?? []).map(([group, kind, value]) => [group, kind, reading(value, nowMs - 900)] as const),
     ),
     inFlightUnits: {},
-    online: {},
+    online: parts.online ?? {},
     devices: new Map(),
-    evictions: NO_EVICTIONS,
+    evictions: evictionsOf(parts),
     ownGroups: [],
   }
+}
+
+/** Possible, unless nothing is said of evictions or they are said to be impossible. */
+function evictionsOf({ evictions }: TickParts): EvictionsView {
+  if (evictions === undefined) return NO_EVICTIONS
+  return { recent: [], ...evictions, counts: { ...NO_EVICTIONS.counts, ...evictions.counts } }
 }
 
 function decisionOf(parts: TickParts): Decision {
@@ -353,10 +412,13 @@ function decisionOf(parts: TickParts): Decision {
       [FLINK.reading.group, 'quota', resolved(BE_LIMIT)],
       [FLINK.reading.group, 'cpuset', resolved(BE_CPUS)],
       [TRAIN.reading.group, 'quota', resolved(OT_CLAIM, [OT_LIMIT])],
+      ...(parts.claims ?? []).map(([winner, ...losers]) => [winner.group, winner.kind, resolved(winner, losers)] as const),
     ),
     pods: parts.pods ?? DEFAULT_PODS,
     offers: parts.offers ?? [OFFER, MEMORY_OFFER],
-    evictions: [],
+    evictions: parts.wishes ?? [],
+    ...(parts.memory === undefined ? {} : { memory: parts.memory }),
+    ...(parts.io === undefined ? {} : { io: parts.io }),
     placement: {
       reserved: CpuSet.parse('0,4'),
       pool: CpuSet.parse('1-2,5-6'),

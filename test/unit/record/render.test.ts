@@ -20,8 +20,8 @@ import {
   renderSignals,
   renderStep,
   renderStepBecause,
-  renderSuppression,
 } from '../../../src/record/render.ts'
+import { renderSuppression } from '../../../src/record/render-squeeze.ts'
 import { renderOffer, renderOfferBecause } from '../../../src/record/render-offer.ts'
 import { CPUS_STEP, GIB, INPUTS, MEMORY_OFFER, OFFER, ROOT_STEP, SIGNALS, SUPPRESSION } from './fixtures.ts'
 
@@ -88,6 +88,43 @@ const BECAUSE: Cases<Because, 'code'> = {
     { code: 'suppress.ot', bound: 'watermark', allowanceMilli: 600, beDemandMilli: 520, otAllowanceMilli: 80 },
     'OT pods together get 80m, split by what they asked for: allowance 600m, of which BE demands 520m',
   ],
+  'suppress.narrow': [
+    { code: 'suppress.narrow', dedicated: '3,7', nodePermyriad: 9250, enterPermyriad: 9000 },
+    'the node uses 92.5 % of its CPU (rung cpuNarrow, from 90 % or while online work waits for CPU): offline pods keep to CPUs 3,7, ' +
+      'on which no online pod runs',
+  ],
+  'suppress.freeze': [
+    { code: 'suppress.freeze', nodePermyriad: 9700, enterPermyriad: 9500 },
+    'the node uses 97 % of its CPU (rung cpuFreeze, from 95 % or while online work waits for CPU): OT pods stand still until that is over',
+  ],
+  'memory.high': [
+    {
+      code: 'memory.high',
+      rung: 'memoryHighOt',
+      qosClass: 'OT',
+      availablePermyriad: 1150,
+      enterPermyriad: 1200,
+      workingSetBytes: 3 * GIB,
+    },
+    '11.5 % of the memory is available (rung memoryHighOt, from 12 % or while tasks wait for memory): OT pods give some back, this one ' +
+      'of a working set of 3 GiB',
+  ],
+  'memory.protect': [
+    { code: 'memory.protect', sharePermyriad: 3000, ofBytes: 4 * GIB },
+    '30 % of the 4 GiB that online pods request here is kept from reclaim',
+  ],
+  'io.weight': [
+    { code: 'io.weight', qosClass: 'BE', pressed: true },
+    'BE yields to online work on block devices, and has the least weight there is while that waits for IO',
+  ],
+  'io.limits': [
+    { code: 'io.limits', sharePermyriad: 2500, groups: 3, reservedDevices: ['sdb'] },
+    'offline pods may use 25 % of their configured IO limits, in 3 equal parts; on sdb, kept for online work, suppressIo.onlineBps',
+  ],
+  'own.weight': [
+    { code: 'own.weight' },
+    'the agent itself: it must get its turn in time on a full node, so its group goes before others beside it',
+  ],
 }
 
 const BOUNDS: Readonly<Record<AllowanceBound, readonly [root: string, ot: string]>> = {
@@ -98,6 +135,11 @@ const BOUNDS: Readonly<Record<AllowanceBound, readonly [root: string, ot: string
   floor: ['; that leaves 600m, so the floor of 160m holds', '; the floor of OT holds'],
   cpuset: ['; that leaves 600m, more than the best-effort CPUs can give', ''],
   stale: ['; held or lowered, since the CPU readings are missing or old', '; held, since the CPU readings are missing or old'],
+  pressure: [
+    '; that leaves 600m, but it is cut further, since online work waits for CPU',
+    '; cut, since online work waits for CPU',
+  ],
+  pressureHold: ['; may grow towards 600m once online work waits less for CPU', '; may grow once online work waits less for CPU'],
 }
 
 const STEP: Cases<StepBecause, 'code'> = {
@@ -141,6 +183,7 @@ const OUTCOME: Readonly<Record<OutcomeKind, readonly [Outcome, string]>> = {
     { is: 'forbidden', errno: 'EROFS' },
     'this process may not write there (EROFS): check its privileges and how the cgroup tree is mounted',
   ],
+  begun: [{ is: 'begun' }, 'begun: it may have to reclaim memory first, so it runs beside the loop'],
   busy: [{ is: 'busy', errno: 'EBUSY' }, 'the kernel is busy (EBUSY): tried again on the next tick'],
   mismatch: [{ is: 'mismatch', reads: '0-3' }, 'written, but the file reads 0-3'],
   failed: [{ is: 'failed', errno: 'EIO' }, 'the write failed (EIO)'],
@@ -153,6 +196,7 @@ const OFFER_BOUNDS: Readonly<Record<OfferBecause['bound'], string>> = {
   hysteresis: '; kept as it was, since the growth is too small to advertise',
   'warm-up': '; the history is still short, so requests stand in for peaks and young BE pods give nothing',
   stale: '; kept as it was, since the readings are old',
+  hold: '; but sales are stopped while memory is short or before an eviction: what is allocated is all that is offered',
 }
 
 describe('reasons', () => {

@@ -1,6 +1,6 @@
 /** Quotas of online pods are read only when a rule asks for them, in the pod's turn, and are not part of what plans are made against. */
 import { describe, expect, it } from 'vitest'
-import { micros } from '../../../src/model/index.ts'
+import { micros, NO_EVICTIONS } from '../../../src/model/index.ts'
 import { Sensor } from '../../../src/sense/index.ts'
 import { ModelKernel, SimNode } from '../../../src/sim/index.ts'
 import { specOf, topologyOf } from '../../support/snapshots.ts'
@@ -20,7 +20,7 @@ function bed() {
   const sense = () => {
     nowMs += 1000
     node.advance(1000)
-    return sensor.sense({ nowMs, wallMs: nowMs }, 'calm', {})
+    return sensor.sense({ nowMs, wallMs: nowMs }, 'calm', { inFlightUnits: {}, evictions: NO_EVICTIONS })
   }
   return { kernel, main, sensor, sense }
 }

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import type { CgroupDriver, GroupPath, NodeSnapshot, PodSource, PodSpec } from '../../../src/model/index.ts'
-import { childGroup, containerIdOf, groupName, podFromObject, podGroup, qosRoot } from '../../../src/model/index.ts'
+import { childGroup, containerIdOf, groupName, NO_EVICTIONS, podFromObject, podGroup, qosRoot } from '../../../src/model/index.ts'
 import { Sensor } from '../../../src/sense/index.ts'
 import { ModelKernel } from '../../../src/sim/index.ts'
 import { topologyOf } from '../../support/snapshots.ts'
@@ -50,7 +50,7 @@ class Bed {
   sense(...pods: readonly PodSpec[]): NodeSnapshot['pods']['pods'] {
     this.#pods = pods
     this.#nowMs += 1000
-    return this.#sensor.sense({ nowMs: this.#nowMs, wallMs: 0 }, 'calm', {}).pods.pods
+    return this.#sensor.sense({ nowMs: this.#nowMs, wallMs: 0 }, 'calm', { inFlightUnits: {}, evictions: NO_EVICTIONS }).pods.pods
   }
 }
 

@@ -3,8 +3,17 @@
  * can't be had grows old instead of becoming a wrong number.
  */
 import { describe, expect, it } from 'vitest'
-import type { GroupPath, KernelPort, KnobKind, NodeSnapshot, PodList, PodSource, PodSpec } from '../../../src/model/index.ts'
-import { childGroup, KnobTable, podGroup, quotaOf } from '../../../src/model/index.ts'
+import type {
+  GroupPath,
+  KernelPort,
+  KnobKind,
+  KnobSetting,
+  NodeSnapshot,
+  PodList,
+  PodSource,
+  PodSpec,
+} from '../../../src/model/index.ts'
+import { childGroup, IoLimits, KnobTable, NO_DEVICE_LIMITS, NO_EVICTIONS, podGroup, quotaOf } from '../../../src/model/index.ts'
 import { Sensor } from '../../../src/sense/index.ts'
 import { ModelKernel } from '../../../src/sim/index.ts'
 import { LAYOUT, OFFLINE_ROOT, specOf, topologyOf } from '../../support/snapshots.ts'
@@ -70,7 +79,7 @@ class Bed {
   sense(pace: 'calm' | 'hot' = 'calm', afterMs = 1000): NodeSnapshot {
     this.nowMs += afterMs
     this.reads.length = 0
-    return this.sensor.sense({ nowMs: this.nowMs, wallMs: 0 }, pace, {})
+    return this.sensor.sense({ nowMs: this.nowMs, wallMs: 0 }, pace, { inFlightUnits: {}, evictions: NO_EVICTIONS })
   }
 
   use(group: GroupPath, us: number): void {
@@ -282,16 +291,23 @@ describe('a kernel that stops answering', () => {
 })
 
 describe('pace', () => {
-  it('reads of pods at the calm pace only, and two counters and the root quota at the hot one', () => {
+  it('reads of pods at the calm pace only, and counters of the node, memory and the root quota at the hot one', () => {
     const bed = new Bed()
     bed.source.set(FLINK, WEB)
     bed.addGroup(FLINK, 'main')
     bed.addGroup(WEB)
     const calm = bed.sense('calm')
     const hot = bed.sense('hot')
-    expect(bed.reads).toEqual(['readNodeCpuUs', `readCpuUsageUs ${OFFLINE_ROOT}`, `readKnob ${OFFLINE_ROOT} quota`])
+    expect(bed.reads).toEqual([
+      'readNodeCpuUs',
+      `readCpuUsageUs ${OFFLINE_ROOT}`,
+      'readNodeMemory',
+      ...['cpu', 'memory', 'io'].map((resource) => `readNodePressureUs ${resource}`),
+      'readRunnable',
+      `readKnob ${OFFLINE_ROOT} quota`,
+    ])
     expect(hot.pods.pods).toBe(calm.pods.pods)
-    expect(hot.node.memory).toBe(calm.node.memory)
+    expect(hot.node.memory?.atMs).toBe(bed.nowMs)
     expect([calm.pace, hot.pace, hot.seq - calm.seq]).toEqual(['calm', 'hot', 1])
   })
 
@@ -299,9 +315,16 @@ describe('pace', () => {
     const bed = new Bed()
     bed.sense()
     bed.nowMs += 1000
-    expect(bed.sensor.guard(bed.nowMs)).toEqual({ nodeMilli: 0, offlineMilli: 0 })
+    bed.reads.length = 0
+    expect(bed.sensor.guard(bed.nowMs)).toEqual({
+      nodeMilli: 0,
+      offlineMilli: 0,
+      onlinePressurePermyriad: undefined,
+      availablePermyriad: 7500,
+    })
+    expect(bed.reads).toEqual(['readNodeCpuUs', `readCpuUsageUs ${OFFLINE_ROOT}`, 'readRunnable', 'readNodeMemory'])
     bed.sense('hot', 0)
-    expect(bed.reads).toEqual([`readKnob ${OFFLINE_ROOT} quota`])
+    expect(bed.reads.filter((read) => !read.startsWith('readNodePressureUs'))).toEqual([`readKnob ${OFFLINE_ROOT} quota`])
   })
 
   it('does not read the memory of online pods, the dear file', () => {
@@ -356,6 +379,28 @@ describe('knobs', () => {
     expect(bed.sensor.knobs.table.get(group, 'memoryMax')).toMatchObject({ value: 4096, atMs: 3 })
     bed.sensor.knobs.refresh(none, desired, 4, true)
     expect(bed.sensor.knobs.table.get(group, 'memoryMax')?.atMs).toBe(4)
+  })
+
+  it.each<[KnobKind, KnobSetting]>([
+    ['memoryHigh', { kind: 'memoryHigh', value: 8192 }],
+    ['freeze', { kind: 'freeze', value: 1 }],
+    ['ioWeight', { kind: 'ioWeight', value: 20 }],
+    ['ioMax', { kind: 'ioMax', value: IoLimits.of([['8:0', { ...NO_DEVICE_LIMITS, readBps: 4096 }]]) }],
+  ])('%s is read once at the hot pace, then only at the calm one, and known when it was written', (kind, written) => {
+    const bed = new Bed('v2')
+    const group = bed.addGroup(SPARK)
+    const reads = (): number => bed.reads.filter((read) => read === `readKnob ${group} ${kind}`).length
+    for (const nowMs of [1, 2, 3]) bed.sensor.knobs.refresh(wanted([group, kind]), wanted(), nowMs, false)
+    expect(reads()).toBe(1)
+    bed.sensor.knobs.refresh(wanted([group, kind]), wanted(), 4, true)
+    expect(reads()).toBe(2)
+    const step = { ...written, group, from: undefined, phase: 'narrow', because: { code: 'restore' } } as const
+    bed.model.writeKnob(group, written)
+    bed.sensor.knobs.observe([{ step, outcome: { is: 'applied' } }], 5)
+    expect(bed.sensor.knobs.table.get(group, kind)).toMatchObject({ value: written.value, atMs: 5 })
+    // Begun is not done: what the kernel holds is what counts.
+    bed.sensor.knobs.observe([{ step, outcome: { is: 'begun' } }], 6)
+    expect(bed.sensor.knobs.table.get(group, kind)?.value).toEqual(bed.model.readKnob(group, kind))
   })
 
   it('of a group that has gone have no reading', () => {

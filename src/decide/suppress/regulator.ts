@@ -2,8 +2,8 @@
  * The asymmetric regulator behind suppression: down at once and all the way, up in steps with a dwell time between them and a dead band
  * below them. Pure: the level it was at comes in, the level it goes to comes out.
  */
-import type { Config } from '../config/types.ts'
-import type { AllowanceBound } from '../model/index.ts'
+import type { Config } from '../../config/types.ts'
+import type { AllowanceBound } from '../../model/index.ts'
 
 /** An amount in milli-CPU that grows in steps, and when it changed last. */
 export interface Level {
@@ -17,14 +17,18 @@ export interface Target {
   readonly bound: AllowanceBound
 }
 
-interface Regulated {
+/** The level of this tick, and what kept it from being another. */
+export interface Regulated {
   readonly level: Level
   readonly bound: AllowanceBound
 }
 
-interface Clock {
+/** What the regulator measures time and steps by. */
+export interface Clock {
   readonly nowMs: number
   readonly capacityMilli: number
+  /** The dwell time in force (steadiness.ts): suppressCpu.dwellMs, or longer while the allowance swings. */
+  readonly dwellMs: number
 }
 
 /** The level held between two bounds, keeping the time of its last change. */
@@ -34,26 +38,32 @@ export function within(level: Level | undefined, leastMilli: number, mostMilli: 
 
 /**
  * The next level: a shrink goes to the target in one step (I6); growth is at most growthPermyriad of the capacity a second, one step in
- * dwellMs (I7), and none within the dead band unless the target is a bound.
+ * the dwell time in force (I7), and none within the dead band unless the target is a bound. A step is as large as the configured dwell
+ * time makes it: a longer one makes steps rarer, not larger.
  */
 export function regulate(
   target: Target,
   previous: Level | undefined,
-  { nowMs, capacityMilli }: Clock,
+  { nowMs, capacityMilli, dwellMs }: Clock,
   config: Config,
 ): Regulated {
-  const { deadBandPermyriad, dwellMs, growthPermyriad } = config.suppressCpu
+  const { growthPermyriad, dwellMs: stepMs } = config.suppressCpu
   const at = (milli: number, bound: AllowanceBound): Regulated => ({ level: { milli, changedMs: nowMs }, bound })
   if (previous === undefined) return at(target.milli, target.bound)
-  const deadBandMilli = (capacityMilli * deadBandPermyriad) / 10_000
   const missingMilli = target.milli - previous.milli
   if (missingMilli === 0) return { level: previous, bound: target.bound }
   if (missingMilli < 0) return at(target.milli, target.bound)
-  if (missingMilli <= deadBandMilli && target.bound === 'watermark') return { level: previous, bound: 'deadBand' }
+  if (missingMilli <= deadBandMilli(capacityMilli, config) && target.bound === 'watermark')
+    return { level: previous, bound: 'deadBand' }
   if (nowMs - previous.changedMs < dwellMs) return { level: previous, bound: 'dwell' }
-  const stepMilli = Math.max(1, Math.floor((capacityMilli * growthPermyriad * dwellMs) / 1000 / 10_000))
+  const stepMilli = Math.max(1, Math.floor((capacityMilli * growthPermyriad * stepMs) / 1000 / 10_000))
   const grown = previous.milli + stepMilli
   return grown < target.milli ? at(grown, 'growth') : at(target.milli, target.bound)
+}
+
+/** Growth of the allowance that is too small to write; also what counts as a change of direction (steadiness.ts). In milli-CPU. */
+export function deadBandMilli(capacityMilli: number, { suppressCpu: { deadBandPermyriad } }: Config): number {
+  return (capacityMilli * deadBandPermyriad) / 10_000
 }
 
 /** Without readings the level never grows; silent past staleMs it sinks to the floor, the safe minimum (I9). */

@@ -1,0 +1,29 @@
+/**
+ * Stopping while a write that reclaims memory runs beside the loop. It keeps its original on record, so nothing is lost with it; but Node
+ * waits for the threads of its pool before a process ends, and one that is in the kernel can't be asked to leave.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Actuator } from '../actuate/index.ts'
+import type { Logger } from '../record/index.ts'
+
+/** How long such a write may go on after the agent was asked to stop. */
+const GRACE_MS = 2000
+
+/** Begins none any more, and gives the one that runs a moment: what is released after that is not undone by it. */
+export async function awaitSlowWrites(actuator: Pick<Actuator, 'stopSlowWrites'>, logger: Pick<Logger, 'warn'>): Promise<void> {
+  const tooLong = new AbortController()
+  const ended = actuator.stopSlowWrites().then(() => true)
+  const isOver = await Promise.race([ended, sleep(GRACE_MS, false, { signal: tooLong.signal })])
+  tooLong.abort()
+  if (!isOver)
+    logger.warn({ graceMs: GRACE_MS }, 'a write that reclaims memory goes on: it will be cut off, its original is on record')
+}
+
+/**
+ * Ends the process with SIGKILL, with all else undone and the log flushed by its own listener. Kernel: memory_high_write(),
+ * memory_max_write() and mem_cgroup_resize_max() give up for a pending signal.
+ */
+export function cutOffSlowWrites(): void {
+  process.once('exit', () => process.kill(process.pid, 'SIGKILL'))
+  process.exit()
+}

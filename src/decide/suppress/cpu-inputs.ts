@@ -1,0 +1,123 @@
+/**
+ * What rule suppressCpu calculates with: the use of the node and of the classes, and what stands in for it while sensors are silent.
+ */
+import type { Config } from '../../config/types.ts'
+import type { ClassifiedPod, NodeSnapshot, SuppressionInputs } from '../../model/index.ts'
+import { ageMs } from '../../model/index.ts'
+import { isOnlineBelowOfflineRoot } from '../classify.ts'
+import { addPeak, peakOf, type PeakWindow, reasonable } from '../peak.ts'
+
+/** What pods use, in whole milli-CPU, so that sums do not depend on their order. */
+export interface ClassUse {
+  readonly beMilli: number
+  readonly beAskedMilli: number
+  /** When the oldest reading behind `beMilli` began. */
+  readonly beSinceMs: number
+  /** Of online pods that live below the offline root. */
+  readonly untaggedMilli: number
+  /** None of these may be there that was not measured. */
+  readonly untaggedKnown: boolean
+}
+
+/** Sums the use of BE pods, and of online pods below the offline root. */
+export function sumUse({ pods: { everRead } }: NodeSnapshot, pods: readonly ClassifiedPod[], calmMs: number): ClassUse {
+  let beMilli = 0
+  let beAskedMilli = 0
+  let beSinceMs = Infinity
+  let untaggedMilli = 0
+  let untaggedKnown = everRead
+  for (const pod of pods) {
+    const read = reasonable(pod.reading.use?.value.cpuMilli)
+    const used = Math.round(read ?? 0)
+    if (isOnlineBelowOfflineRoot(pod)) {
+      untaggedMilli += used
+      if (pod.reading.present && read === undefined) untaggedKnown = false
+    }
+    if (pod.qosClass !== 'BE' || !pod.reading.present) continue
+    beMilli += used
+    beSinceMs = Math.min(beSinceMs, (pod.reading.use?.atMs ?? 0) - calmMs)
+    // A BE pod without an amount may take all it gets: OT yields to it as to any other.
+    beAskedMilli += pod.askedMilli > 0 ? pod.askedMilli : Infinity
+  }
+  return { beMilli, beAskedMilli, beSinceMs, untaggedMilli, untaggedKnown }
+}
+
+/** What the measuring of the node's use carries from tick to tick. */
+export interface MeasureMemory {
+  readonly online?: PeakWindow
+  /** The last inputs that were good, for the ticks on which a sensor is silent. */
+  readonly inputs?: SuppressionInputs
+  /** When the agent first waited for a reading. */
+  readonly waitingSinceMs?: number
+  /** When the first good reading came. */
+  readonly sinceMs?: number
+}
+
+/** The use of the node on this tick. */
+export interface Measured {
+  /** Undefined before the first reading. */
+  readonly inputs?: SuppressionInputs
+  readonly stale: boolean
+  /** There has never been a reading: the inputs are a guess at the worst. */
+  readonly blind: boolean
+  readonly memory: MeasureMemory
+}
+
+/**
+ * The inputs of this tick, or the last good ones. A node that has never been read counts as full once staleMs have passed (I9): what it could
+ * spare is not known, and a quota from a former life must not stand for ever.
+ * @param context.dwellMs the dwell time in force, over which the peak of online use is taken
+ */
+export function measure(
+  snapshot: NodeSnapshot,
+  memory: MeasureMemory | undefined,
+  { untaggedMilli, dwellMs }: { readonly untaggedMilli: number; readonly dwellMs: number },
+  config: Config,
+): Measured {
+  const node = snapshot.node.cpu
+  const offline = snapshot.bestEffort.cpu
+  const freshMs = config.loop.calmMs * 2
+  const nodeMilli = reasonable(node?.value.usedMilli)
+  const rootMilli = reasonable(offline?.value.usedMilli)
+  const oldestMs =
+    node === undefined || offline === undefined ? Infinity : Math.max(ageMs(node, snapshot.nowMs), ageMs(offline, snapshot.nowMs))
+  if (nodeMilli === undefined || rootMilli === undefined || !(oldestMs <= freshMs)) {
+    const held = { ...memory, waitingSinceMs: memory?.waitingSinceMs ?? snapshot.nowMs }
+    const inputs = memory?.inputs ?? blindInputs(snapshot, silentMs(held, snapshot.nowMs), config)
+    return { ...(inputs === undefined ? {} : { inputs }), stale: true, blind: memory?.inputs === undefined, memory: held }
+  }
+  const offlineMilli = Math.max(0, rootMilli - untaggedMilli)
+  const online = addPeak(memory?.online, Math.max(0, nodeMilli - offlineMilli), snapshot.nowMs, dwellMs)
+  const inputs = inputsOf(snapshot, { nodeMilli, offlineMilli, onlineMilli: peakOf(online), ageMs: oldestMs }, config)
+  return { inputs, stale: false, blind: false, memory: { online, inputs, sinceMs: memory?.sinceMs ?? snapshot.nowMs } }
+}
+
+function blindInputs(snapshot: NodeSnapshot, silentForMs: number, config: Config): SuppressionInputs | undefined {
+  if (silentForMs <= config.suppressCpu.staleMs) return undefined
+  const fullMilli = snapshot.topology.online.size * 1000
+  return inputsOf(snapshot, { nodeMilli: fullMilli, offlineMilli: 0, onlineMilli: fullMilli, ageMs: silentForMs }, config)
+}
+
+function inputsOf(
+  snapshot: NodeSnapshot,
+  use: Pick<SuppressionInputs, 'nodeMilli' | 'offlineMilli' | 'onlineMilli' | 'ageMs'>,
+  { suppressCpu: settings }: Config,
+): SuppressionInputs {
+  const capacityMilli = snapshot.topology.online.size * 1000
+  return {
+    capacityMilli,
+    watermarkPermyriad: settings.watermarkPermyriad,
+    watermarkMilli: (capacityMilli * settings.watermarkPermyriad) / 10_000,
+    nodeMilli: Math.round(use.nodeMilli),
+    offlineMilli: Math.round(use.offlineMilli),
+    onlineMilli: Math.round(use.onlineMilli),
+    marginMilli: (capacityMilli * settings.marginPermyriad) / 10_000,
+    floorMilli: Math.max(1, Math.floor((capacityMilli * settings.floorPermyriad) / 10_000)),
+    ageMs: Math.round(use.ageMs),
+  }
+}
+
+/** For how long no good reading has come; 0 while they come. */
+export function silentMs({ waitingSinceMs }: MeasureMemory, nowMs: number): number {
+  return nowMs - (waitingSinceMs ?? nowMs)
+}

@@ -1,0 +1,143 @@
+/**
+ * The second guard of the allowance: how online work waits for CPU, whatever the use of the node is.
+ *   above the bound        the allowance is cut to cutPermyriad of itself, once in cutMs, down to its floor
+ *   from exit to bound     it does not grow
+ *   below exit             it grows as usual, in steps
+ * While offline work has been at its floor for futileMs and online work waits all the same, offline work is not what it waits for: the guard
+ * stands aside until the waiting has stopped once. A source that has fallen silent stops growth and cuts nothing.
+ *
+ * Kernel: pressure of the whole node (/proc/pressure/cpu) is of no use here. Tasks throttled by a quota count as stalled (psi.rst; a throttled
+ * entity stays runnable without running), so the quota on offline work would itself be the pressure that calls for a lower one.
+ */
+import type { Config } from '../../config/types.ts'
+import type { CpuPressureState, NodeSnapshot, Reading } from '../../model/index.ts'
+import { ageMs } from '../../model/index.ts'
+import { reasonable } from '../peak.ts'
+
+type Source = 'online groups' | 'run queue'
+
+/** What the guard carries from tick to tick. */
+export interface PressureMemory {
+  readonly source: Source
+  /** The last good reading, to show while the source is silent. */
+  readonly permyriad: number
+  /** When it cut last. */
+  readonly cutAtMs?: number
+  /** Since when the allowance has been at its floor with online work waiting. */
+  readonly flooredSinceMs?: number
+  /** It stands aside. */
+  readonly futile?: true
+}
+
+/** The allowance as it stood before this tick; all in milli-CPU. */
+export interface Guarded {
+  readonly previousMilli: number
+  /** The least that the allowance may be. */
+  readonly leastMilli: number
+  readonly floorMilli: number
+  /** What offline work uses. */
+  readonly offlineMilli: number
+}
+
+/** What the guard says on this tick. */
+export interface Guard {
+  /** Undefined while it is switched off, or nothing has ever been read. */
+  readonly state?: CpuPressureState
+  readonly memory?: PressureMemory
+  /** The allowance may not be above this; undefined when the guard does not mind. */
+  readonly mostMilli?: number
+  /** Online work waits for longer than the bound, and offline work may be why: rungs may be climbed. */
+  readonly over: boolean
+  /** Online work waits for less than the exit, or the guard can't tell or stands aside: rungs may be left. Never while it is silent. */
+  readonly under: boolean
+  /** There was a reading once, but none now that is young enough. */
+  readonly silent: boolean
+}
+
+const OFF: Guard = { over: false, under: true, silent: false }
+
+/** Judges how online work waits, by readings younger than two calm ticks. */
+export function guardPressure(
+  snapshot: NodeSnapshot,
+  memory: PressureMemory | undefined,
+  guarded: Guarded,
+  config: Config,
+): Guard {
+  if (!config.pressure.enabled) return OFF
+  const { nowMs } = snapshot
+  const felt = feel(snapshot, config)
+  if (felt === undefined) return memory === undefined ? OFF : silence(memory, guarded, config)
+  const bounds = boundsOf(felt.source, config)
+  const kept: PressureMemory = { ...memory, ...felt }
+  const told = { ...felt, boundPermyriad: bounds.bound }
+  if (felt.permyriad < bounds.exit) {
+    const { futile: _futile, flooredSinceMs: _floored, ...relieved } = kept
+    return { state: { ...told, is: 'quiet' }, memory: relieved, over: false, under: true, silent: false }
+  }
+  if (kept.futile === true) return futile(kept, told)
+  const atFloor = guarded.previousMilli <= guarded.leastMilli
+  const flooredSinceMs = kept.flooredSinceMs ?? nowMs
+  if (atFloor && nowMs - flooredSinceMs >= config.pressure.futileMs) return futile(kept, told)
+  const { flooredSinceMs: _before, ...rest } = kept
+  const waiting: PressureMemory = atFloor ? { ...rest, flooredSinceMs } : rest
+  const over = felt.permyriad > bounds.bound
+  // A cut of what is not used would give online work nothing, and cost offline work its way back up.
+  const worthwhile = !atFloor && guarded.offlineMilli > guarded.floorMilli
+  const is = over && (worthwhile || isCooling(kept, nowMs, config)) ? 'cut' : 'hold'
+  const cuts = over && worthwhile && !isCooling(kept, nowMs, config)
+  return {
+    state: { ...told, is },
+    memory: cuts ? { ...waiting, cutAtMs: nowMs } : waiting,
+    mostMilli: cuts ? cutOf(guarded, config) : guarded.previousMilli,
+    over,
+    under: false,
+    silent: false,
+  }
+}
+
+interface Felt {
+  readonly source: Source
+  readonly permyriad: number
+}
+
+/** How online work waits, as a share in permyriad; undefined without a young reading that is a number. */
+function feel({ online, node, topology, nowMs }: NodeSnapshot, config: Config): Felt | undefined {
+  const youngMs = config.loop.calmMs * 2
+  const young = <T>(reading: Reading<T> | undefined): T | undefined =>
+    reading !== undefined && ageMs(reading, nowMs) <= youngMs ? reading.value : undefined
+  if (online.cpuPressure !== undefined) {
+    const stalled = reasonable(young(online.cpuPressure)?.someUsPerSecond)
+    // 10000 µs in a second are a hundredth of the time. More than all of it is a counter that was read late.
+    return stalled === undefined ? undefined : { source: 'online groups', permyriad: Math.min(10_000, Math.round(stalled / 100)) }
+  }
+  const runnable = reasonable(young(node.runQueue)?.runnable)
+  const cpus = topology.online.size
+  if (runnable === undefined || cpus === 0) return undefined
+  return { source: 'run queue', permyriad: Math.round((Math.max(0, runnable - cpus) * 10_000) / cpus) }
+}
+
+function boundsOf(source: Source, { pressure }: Config): { readonly bound: number; readonly exit: number } {
+  if (source === 'online groups') return { bound: pressure.boundPermyriad, exit: pressure.exitPermyriad }
+  return { bound: pressure.runQueuePermyriad, exit: pressure.runQueuePermyriad / 2 }
+}
+
+/** What was not seen is no ground to cut, to grow, or to call it futile. */
+function silence(memory: PressureMemory, { previousMilli }: Guarded, config: Config): Guard {
+  const { flooredSinceMs: _unseen, ...kept } = memory
+  const { source, permyriad } = memory
+  const state: CpuPressureState = { source, permyriad, boundPermyriad: boundsOf(source, config).bound, is: 'hold' }
+  return { state, memory: kept, mostMilli: previousMilli, over: false, under: false, silent: true }
+}
+
+function futile(memory: PressureMemory, told: Omit<CpuPressureState, 'is'>): Guard {
+  return { state: { ...told, is: 'futile' }, memory: { ...memory, futile: true }, over: false, under: true, silent: false }
+}
+
+/** A cut shows in the readings once they have been averaged over a time that lies wholly after it. */
+function isCooling({ cutAtMs }: PressureMemory, nowMs: number, { pressure: { cutMs } }: Config): boolean {
+  return cutAtMs !== undefined && nowMs - cutAtMs < cutMs
+}
+
+function cutOf({ previousMilli, leastMilli }: Guarded, { pressure: { cutPermyriad } }: Config): number {
+  return Math.max(leastMilli, Math.floor((previousMilli * cutPermyriad) / 10_000))
+}

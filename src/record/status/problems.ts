@@ -1,0 +1,72 @@
+/** What somebody should look at, worst first by kind: what keeps the agent from its work, and what keeps it from doing all of it. */
+import type { OutcomeKind, PodFinding } from '../../model/index.ts'
+import { findingText, formatPermyriad, isSuccess, podKey } from '../../model/index.ts'
+import { count } from '../layout.ts'
+import { renderAbstention, renderOutcome, renderStep } from '../render.ts'
+import { ladderProblems } from './ladders.ts'
+import type { LoopStatus, StatusView } from './status.ts'
+
+export interface StatusProblem {
+  /** An error keeps the agent from doing its work; a warning keeps it from doing all of it. */
+  readonly severity: 'error' | 'warning'
+  readonly text: string
+}
+
+/** The problems at `nowMs`. */
+export function problemsOf(view: StatusView, nowMs: number): readonly StatusProblem[] {
+  const { loop, record, resources, writes, cluster, allocations } = view
+  const problems: StatusProblem[] = []
+  const add = (severity: StatusProblem['severity'], text: string) => problems.push({ severity, text })
+  if (record === undefined) add('error', 'no tick has finished yet')
+  if (loop.failingTicks > 0)
+    add('error', `failing for ${count(loop.failingTicks, 'tick')}: ${loop.lastError ?? 'unknown reason'}`)
+  for (const state of resources) {
+    if (!state.registered)
+      add('error', `${state.fullName} is not registered with the kubelet: ${state.lastError ?? 'waiting for it'}`)
+  }
+  if (allocations?.exact === false && allocations.lastError !== undefined) {
+    add('warning', `ended allocations are guessed from the listed pods: ${allocations.lastError}`)
+  }
+  if (cluster?.lastError !== undefined) add('warning', `API server: ${cluster.lastError}`)
+  const late = lateText(loop)
+  if (late !== undefined) add('warning', late)
+  if (record === undefined) return problems
+  // Only what is still in the plan: a write that failed and is no longer wanted is history.
+  for (const { group, kind } of record.plan) {
+    const last = writes.get(group, kind)?.result
+    if (last === undefined || isSuccess(last.outcome) || QUIET_OUTCOMES.has(last.outcome.is)) continue
+    add(last.outcome.is === 'busy' ? 'warning' : 'error', `${renderStep(last.step)}: ${renderOutcome(last.outcome)}`)
+  }
+  for (const text of record.snapshot.pods.problems) add('warning', `pod source: ${text}`)
+  for (const abstention of record.decision.abstentions)
+    add('warning', `rule ${abstention.rule} abstains: ${renderAbstention(abstention)}`)
+  for (const text of ladderProblems(record, nowMs)) add('warning', text)
+  const { findings } = record.decision
+  if (findings.length > 0) add('warning', findingsText(findings))
+  return problems
+}
+
+/** Which end well without anybody's doing: the pod has ended, or the write is still running. */
+const QUIET_OUTCOMES: ReadonlySet<OutcomeKind> = new Set(['vanished', 'begun'])
+
+/** Fewer beats than these tell nothing yet. */
+const LEAST_BEATS = 200
+/** Share of late beats from which reaction suffers. */
+const LATE_PERMYRIAD = 500
+
+function lateText({ lastBeats: { beats, late } }: LoopStatus): string | undefined {
+  if (beats < LEAST_BEATS || late * 10_000 < beats * LATE_PERMYRIAD) return undefined
+  return (
+    `${formatPermyriad(Math.round((late * 10_000) / beats))} of the last ${beats} guard beats came late: the agent does not get its turn ` +
+    'in time and reacts slowly (own.weight, own.nice, own.realtimePriority; its CPU limit, if it has one)'
+  )
+}
+
+/** Findings that are named in the one line about them. */
+const NAMED_FINDINGS = 3
+
+function findingsText(findings: readonly PodFinding[]): string {
+  const named = findings.slice(0, NAMED_FINDINGS).map((finding) => `${podKey(finding)} (${findingText(finding).reason})`)
+  const more = findings.length > named.length ? `, and ${findings.length - named.length} more` : ''
+  return `${count(findings.length, 'finding')} about what pods ask for: ${named.join(', ')}${more}; see explain pod NAMESPACE/NAME`
+}

@@ -1,0 +1,146 @@
+/**
+ * How online work waits: stalls of the kubelet's Burstable root, which holds most of it, and of the groups of Guaranteed pods, which stand
+ * beside that root. The worst of them counts. Kernel: `some` of a group is the time in which at least one of its tasks waited
+ * (accounting/psi.rst); totals are read, since the kernel's own averages lag by seconds. Groups of cgroup v1 count no stalls.
+ */
+import type { GroupPath, KernelPort, OnlineReadings, PodReading, PressureUse, Reading } from '../model/index.ts'
+import { RateWindow } from './rates.ts'
+
+const RESOURCES = ['cpu', 'io'] as const
+type OnlineResource = (typeof RESOURCES)[number]
+
+/** Guaranteed pods beyond so many are not looked at: each is a file to read on every tick. */
+const PODS_MAX = 32
+/** A guard beat reads the root and so many of the pods, in turn: within five beats it has seen all. */
+const PODS_PER_BEAT = 7
+/** RateWindow keeps at least the window in 64 samples, however long it is and however fast the beat. */
+const SAMPLES = 80
+
+interface Watched {
+  readonly group: GroupPath
+  readonly windows: Readonly<Record<OnlineResource, RateWindow>>
+  readonly sources: Readonly<Record<OnlineResource, string>>
+}
+
+export class OnlinePressure {
+  readonly #kernel: KernelPort
+  #windowMs: number
+  #root: Watched
+  /** Guaranteed pods, those watched longest first: what is watched stays so while it is there. */
+  #pods: Watched[] = []
+  #turn = 0
+  #countsStalls = false
+  #readings: OnlineReadings = {}
+
+  /** `root` is the kubelet's Burstable root; stalls are averaged over `windowMs`. */
+  constructor(kernel: KernelPort, root: GroupPath, windowMs: number) {
+    this.#kernel = kernel
+    this.#windowMs = windowMs
+    this.#root = watch(root, windowMs)
+  }
+
+  /** Whether groups have been seen to count stalls. */
+  get countsStalls(): boolean {
+    return this.#countsStalls
+  }
+
+  get readings(): OnlineReadings {
+    return this.#readings
+  }
+
+  get windowMs(): number {
+    return this.#windowMs
+  }
+
+  /** Another window starts with what comes from now on. */
+  set windowMs(windowMs: number) {
+    if (windowMs === this.#windowMs) return
+    this.#windowMs = windowMs
+    this.#root = watch(this.#root.group, windowMs)
+    this.#pods = this.#pods.map(({ group }) => watch(group, windowMs))
+  }
+
+  /** Follows the pods that a sweep has seen. */
+  follow(pods: readonly PodReading[]): void {
+    const present = new Set<GroupPath>()
+    for (const { spec, group, present: isPresent } of pods) if (isPresent && spec.kubeletQos === 'Guaranteed') present.add(group)
+    if (this.#pods.some(({ group }) => !present.has(group))) this.#pods = this.#pods.filter(({ group }) => present.has(group))
+    if (this.#pods.length >= Math.min(PODS_MAX, present.size)) return
+    const known = new Set(this.#pods.map(({ group }) => group))
+    const fresh = [...present].filter((group) => !known.has(group)).sort()
+    for (const group of fresh.slice(0, PODS_MAX - known.size)) this.#pods.push(watch(group, this.#windowMs))
+  }
+
+  /** Samples stalls for CPU of the root and of the next few pods. Answers the worst there is now, in permyriad of the time. */
+  beat(nowMs: number): number | undefined {
+    if (!this.#countsStalls) return undefined
+    this.#sample(this.#root, 'cpu', nowMs)
+    const turns = Math.min(PODS_PER_BEAT, this.#pods.length)
+    for (let count = 0; count < turns; count += 1) {
+      this.#turn = (this.#turn + 1) % this.#pods.length
+      const pod = this.#pods[this.#turn]
+      if (pod !== undefined) this.#sample(pod, 'cpu', nowMs)
+    }
+    const worst = this.#worst('cpu', nowMs - this.#windowMs)
+    // 10000 µs a second are a hundredth of the time.
+    return worst === undefined ? undefined : rateOf(worst, 'cpu', this.#windowMs) / 100
+  }
+
+  /** Samples everything. Where groups count no stalls, `retry` looks whether they do by now. */
+  tick(nowMs: number, retry: boolean): void {
+    if (!this.#countsStalls && !retry) return
+    for (const resource of RESOURCES) {
+      this.#sample(this.#root, resource, nowMs)
+      for (const pod of this.#pods) this.#sample(pod, resource, nowMs)
+    }
+    const cpu = this.#reading('cpu', nowMs) ?? this.#readings.cpuPressure
+    const io = this.#reading('io', nowMs) ?? this.#readings.ioPressure
+    this.#readings = { ...(cpu === undefined ? {} : { cpuPressure: cpu }), ...(io === undefined ? {} : { ioPressure: io }) }
+  }
+
+  #sample({ group, windows }: Watched, resource: OnlineResource, nowMs: number): void {
+    const window = windows[resource]
+    if (window.newestMs === nowMs) return
+    const totalUs = this.#kernel.readGroupPressureUs(group, resource)
+    if (totalUs === undefined) return
+    this.#countsStalls = true
+    window.add(nowMs, totalUs)
+  }
+
+  /** A group that has not answered on this tick is left out; when none has, the older reading stays and grows old. */
+  #reading(resource: OnlineResource, nowMs: number): Reading<PressureUse> | undefined {
+    const worst = this.#worst(resource, nowMs)
+    if (worst === undefined) return undefined
+    const someUsPerSecond = rateOf(worst, resource, this.#windowMs)
+    return { value: { someUsPerSecond }, atMs: nowMs, source: worst.sources[resource] }
+  }
+
+  /** Of those that were sampled since `sinceMs`; the first of equals, the root before the pods. */
+  #worst(resource: OnlineResource, sinceMs: number): Watched | undefined {
+    let worst: Watched | undefined
+    let most = -1
+    for (let index = -1; index < this.#pods.length; index += 1) {
+      const watched = index < 0 ? this.#root : this.#pods[index]
+      if (watched === undefined || (watched.windows[resource].newestMs ?? -Infinity) < sinceMs) continue
+      const rate = rateOf(watched, resource, this.#windowMs)
+      if (rate > most) {
+        most = rate
+        worst = watched
+      }
+    }
+    return worst
+  }
+}
+
+function watch(group: GroupPath, windowMs: number): Watched {
+  return {
+    group,
+    windows: { cpu: new RateWindow(windowMs, SAMPLES), io: new RateWindow(windowMs, SAMPLES) },
+    sources: { cpu: `cpu.pressure of ${group}`, io: `io.pressure of ${group}` },
+  }
+}
+
+/** In µs a second; −1 while there is no rate yet. */
+function rateOf({ windows }: Watched, resource: OnlineResource, windowMs: number): number {
+  return windows[resource].ratePerSecond(windowMs) ?? -1
+}

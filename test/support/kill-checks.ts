@@ -1,0 +1,169 @@
+/** What has to hold of a node whose agent was killed: read from the kernel's files and from the journal on disk, with no agent there. */
+import { cpSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openWriting } from '../../src/compose.ts'
+import { CpuSet } from '../../src/cpu/index.ts'
+import type { GroupPath, JournaledKnob, KnobKind, KnobValue } from '../../src/model/index.ts'
+import { identicalValue, isHeld, isQuota, KNOB_KINDS, quotaMilliCpu } from '../../src/model/index.ts'
+import { DWELL_MS, GROWTH_PERMYRIAD, type KillNode } from './kill-node.ts'
+
+export interface Found {
+  /** Knobs with an original on record, of groups that are there. */
+  readonly journaled: number
+  /** Knobs whose last record had not reached the kernel: the agent was killed between the two. */
+  readonly between: number
+  readonly damagedLines: number
+  /** What is wrong, in words. */
+  readonly problems: readonly string[]
+}
+
+/**
+ * Every knob holds its original, or one of the values on record beside that original. The journal is read as an agent reads it, but from a
+ * copy, since opening it rewrites it.
+ */
+export function examine(node: KillNode): Found {
+  const copy = join(node.directory, 'copy')
+  rmSync(copy, { recursive: true, force: true })
+  cpSync(node.stateDirectory, copy, { recursive: true, filter: (path) => !path.includes('agent.lock') })
+  const { kernel } = node
+  const { journal } = openWriting({ ...node.config, paths: { ...node.config.paths, state: copy } }, { kernel })
+  journal.end()
+  const problems: string[] = []
+  let journaled = 0
+  let between = 0
+  for (const group of node.all) {
+    for (const kind of KNOB_KINDS) {
+      const now = kernel.readKnob(group, kind)
+      if (now === undefined) continue
+      const entry = journal.entries.get(group, kind)
+      if (entry !== undefined) journaled += 1
+      if (entry !== undefined && entry.ours.length > 0 && !isHeld(now, entry.ours[0])) between += 1
+      const problem = problemOf(node, { group, kind, now, entry })
+      if (problem !== undefined) problems.push(`${kind} of ${group}: ${problem}`)
+    }
+  }
+  return { journaled, between, damagedLines: journal.damagedLines, problems }
+}
+
+interface Knob {
+  readonly group: GroupPath
+  readonly kind: KnobKind
+  readonly now: KnobValue
+  readonly entry: JournaledKnob | undefined
+}
+
+function problemOf(node: KillNode, { group, kind, now, entry }: Knob): string | undefined {
+  const before = node.before(group, kind)
+  // Kernel: what the weight of an idle group reads is nobody's value; its original is on record, which is what counts.
+  const isIdle = kind === 'weight' && node.kernel.readKnob(group, 'idle') === 1
+  if (entry === undefined) {
+    const isUntouched = identicalValue(now, before) || identicalValue(now, node.asMade(group, kind))
+    return isUntouched ? undefined : `reads ${show(now)}, was ${show(before)}, and is not on record`
+  }
+  if (!identicalValue(entry.original, before)) return `was ${show(before)}, on record is ${show(entry.original)}`
+  if (isIdle || [entry.original, ...entry.ours].some((known) => isHeld(now, known))) return undefined
+  return `reads ${show(now)}, on record are ${[entry.original, ...entry.ours].map(show).join(', ')}`
+}
+
+function show(value: KnobValue | undefined): string {
+  return value instanceof CpuSet ? value.toString() : (JSON.stringify(value) ?? 'nothing')
+}
+
+/**
+ * Where the pods are. A pod that has been narrowed stays where it is over any number of kills, until it goes or the node is released; an
+ * offline one moves only when an online one with CPUs of its own has come or gone.
+ */
+export class Homes {
+  #homes = new Map<GroupPath, CpuSet>()
+  /** How often a pod was found where it had been. */
+  kept = 0
+
+  /** Pods that have moved since the last look, in words. */
+  look(node: KillNode): string[] {
+    const moved: string[] = []
+    for (const uid of node.uids) {
+      const group = node.groupOf(uid)
+      const set = node.kernel.readKnob(group, 'cpuset')
+      if (!(set instanceof CpuSet)) continue
+      const home = this.#homes.get(group)
+      if (set.isEmpty) moved.push(`${uid} has no CPU`)
+      else if (home !== undefined && !set.equals(home)) moved.push(`${uid} was on ${home.toString()} and is on ${set.toString()}`)
+      else if (home !== undefined) this.kept += 1
+      else if (!set.equals(node.everyCpu)) this.#homes.set(group, set)
+    }
+    return moved
+  }
+
+  /** Forgets where these pods were, or all. */
+  forget(groups: readonly GroupPath[] = [...this.#homes.keys()]): void {
+    for (const group of groups) this.#homes.delete(group)
+  }
+}
+
+/** Looks at the quotas all the time: none may be lifted, and that of the offline root grows no faster than it may, whoever runs. */
+export class QuotaWatch {
+  readonly problems: string[] = []
+  looks = 0
+  moves = 0
+  readonly #node: KillNode
+  readonly #limited = new Map<GroupPath, number>()
+  #running = true
+  #rootMs = 0
+
+  constructor(node: KillNode) {
+    this.#node = node
+    void this.#run()
+  }
+
+  async #run(): Promise<void> {
+    while (this.#running) {
+      this.look()
+      await sleep(10)
+    }
+  }
+
+  /** After a release, where quotas are lifted. */
+  forget(): void {
+    this.#limited.clear()
+  }
+
+  look(): void {
+    const root = this.#node.offlineRoot
+    this.looks += 1
+    for (const group of [root, ...this.#node.uids.map((uid) => this.#node.groupOf(uid))]) {
+      const quota = this.#read(group)
+      const before = this.#limited.get(group)
+      const nowMs = performance.now()
+      if (quota === undefined) continue
+      if (before !== undefined && quota !== before) this.moves += 1
+      if (before !== undefined && quota === Infinity) this.problems.push(`the quota of ${group} was lifted from ${before}m`)
+      if (group === root && before !== undefined && quota > before + this.#growth(nowMs - this.#rootMs))
+        this.problems.push(`the offline root grew from ${before}m to ${quota}m within ${Math.round(nowMs - this.#rootMs)} ms`)
+      if (group === root) this.#rootMs = nowMs
+      if (quota === Infinity) this.#limited.delete(group)
+      else this.#limited.set(group, quota)
+    }
+  }
+
+  #read(group: GroupPath): number | undefined {
+    try {
+      // Not by the kernel port: a reading of its own, past every cache.
+      const text = readFileSync(this.#node.groups.fileOf(group, 'cpu', 'cpu.cfs_quota_us'), 'latin1').trim()
+      const value = { quotaUs: text === '-1' ? null : Number(text), periodUs: 100_000 } as KnobValue
+      return isQuota(value) ? quotaMilliCpu(value) : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  /** One step of growth more than the time allows, since a step is due at any time within it. */
+  #growth(ms: number): number {
+    const capacityMilli = this.#node.everyCpu.size * 1000
+    return (capacityMilli * GROWTH_PERMYRIAD * (ms + 2 * DWELL_MS)) / 1000 / 10_000 + 1
+  }
+
+  stop(): void {
+    this.#running = false
+  }
+}
