@@ -3,11 +3,13 @@
  * clock: the loop (loop.ts) or a simulated one calls it with the time. One tick at a time, synchronous, so it can't be re-entered.
  */
 import { Alarm } from './alarm.ts'
+import { PlanScope } from './plan-scope.ts'
 import { decide, EMPTY_MEMORY, type Memory } from './decide/index.ts'
-import { type Actuator, release, type ReleaseReport, type RestoreJournal } from './actuate/index.ts'
+import { type Actuator, DriftWatch, release, type ReleaseReport, type RestoreJournal } from './actuate/index.ts'
 import type { Config } from './config/index.ts'
 import type {
   Decision,
+  DriftView,
   Evictor,
   GroupPath,
   Instant,
@@ -70,6 +72,8 @@ const NOTHING_DESIRED = new KnobTable<never>()
 export class Agent {
   readonly #options: AgentOptions
   readonly #alarm = new Alarm()
+  readonly #scope = new PlanScope()
+  readonly #drift: DriftWatch | undefined
   #config: Config
   #memory: Memory = EMPTY_MEMORY
   #lastTickMs = -Infinity
@@ -77,6 +81,8 @@ export class Agent {
   #lastPruneMs = -Infinity
   #hotUntilMs = -Infinity
   #allowanceMilli = Infinity
+  /** What the last decision took online services and the system to use. */
+  #onlineMilli = Infinity
   /** What became of slow writes, until a tick has told of it. */
   #ended: readonly StepResult[] = []
   #failures = 0
@@ -87,6 +93,8 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options
     this.#config = options.config
+    const { kernel, mode, writing } = options
+    if (mode === 'enforce' && writing !== undefined) this.#drift = new DriftWatch({ ...writing, kernel })
     this.reconfigure(options.config)
   }
 
@@ -117,10 +125,10 @@ export class Agent {
    * after its due time the beat came.
    */
   beat(at: Instant, lateMs: number): void {
-    const leavesCalm = this.#guard(at)
+    const isUrgent = this.#guard(at)
     this.#options.sink.guardBeat(lateMs, lateMs > this.#config.loop.guardMs)
     const pauseMs = this.isHot(at.nowMs) ? this.#config.loop.hotMs : this.#config.loop.calmMs
-    if (!leavesCalm && !this.#wanted && !this.#isDue(this.#lastTickMs + pauseMs, at.nowMs)) return
+    if (!isUrgent && !this.#wanted && !this.#isDue(this.#lastTickMs + pauseMs, at.nowMs)) return
     this.#wanted = false
     this.tick(at, lateMs)
   }
@@ -131,17 +139,18 @@ export class Agent {
   }
 
   /**
-   * Whether the node leaves its calm on this beat. The hot pace then lasts for a calm pause at least, whatever the tick makes of it: an
-   * alarm that goes on must not force a tick on every beat.
+   * Whether a tick is called for: the node leaves its calm, or online work rises above what the last decision knew of. The hot pace then
+   * lasts for a calm pause at least, whatever the tick makes of it: an alarm that goes on must not force a tick on every beat.
    */
   #guard(at: Instant): boolean {
     const { sensor, sink } = this.#options
-    const rings = this.#alarm.rings(sensor, at.nowMs, {
+    const heard = this.#alarm.listen(sensor, at.nowMs, {
       allowanceMilli: this.#allowanceMilli,
+      onlineMilli: this.#onlineMilli,
       failed: (thrown) => sink.tickFailed(thrown, at),
     })
-    if (!rings || this.isHot(at.nowMs)) return false
-    this.#hotUntilMs = at.nowMs + this.#config.loop.calmMs
+    if (heard === 'quiet' || (heard === 'over' && this.isHot(at.nowMs))) return false
+    this.#hotUntilMs = Math.max(this.#hotUntilMs, at.nowMs + this.#config.loop.calmMs)
     return true
   }
 
@@ -179,6 +188,9 @@ export class Agent {
     })
     const { decision, memory } = decide(snapshot, this.#memory, this.#config)
     sensor.knobs.refresh(decision.desired, journaled, at.nowMs, calm)
+    const drift = this.#noticeDrift(snapshot)
+    // News may be that a knob was conceded, or taken up again.
+    const still = this.#scope.still(decision, sensor.knobs.takeTouched(), calm || (drift?.news.length ?? 0) > 0)
     const plan = diff({
       desired: decision.desired,
       actual: sensor.knobs.table,
@@ -188,15 +200,27 @@ export class Agent {
       settled: decision.complete,
       regulated: decision.suppression === undefined ? [] : [snapshot.bestEffort.group],
       unlisted: snapshot.unlistedGroups,
+      isConceded: (group, kind) => this.#drift?.isConceded(group, kind) === true,
+      still,
     })
+    this.#scope.planned(plan)
     const results = mode === 'enforce' && writing !== undefined ? this.#actuate(writing, plan, at.nowMs) : []
     if (mode === 'enforce') evictor?.evict(decision.evictions, at.nowMs)
     if (calm) this.#settle(snapshot, decision)
     if (mode === 'enforce') this.#publish(decision.offers)
     this.#memory = memory
     this.#allowanceMilli = decision.suppression?.allowanceMilli ?? Infinity
+    this.#onlineMilli = decision.suppression?.inputs.onlineMilli ?? Infinity
     this.#staysHot(decision, at.nowMs)
-    return { mode, snapshot, decision, plan, results, journaled, tookMs: stopwatch() - started, lateMs }
+    const told = drift === undefined ? {} : { drift }
+    return { mode, snapshot, decision, plan, results, journaled, ...told, tookMs: stopwatch() - started, lateMs }
+  }
+
+  /** Before anything is planned: a knob that is conceded on this tick is not written on it. */
+  #noticeDrift({ nowMs, topology, bestEffort, actual }: NodeSnapshot): DriftView | undefined {
+    const changes = this.#options.sensor.knobs.takeChanges()
+    const context = { nowMs, online: topology.online, bestEffort: bestEffort.group, actual, settings: this.#config.drift }
+    return this.#drift?.notice(changes, context)
   }
 
   /** While a rung is in force the next one, or the way back, waits for times that are shorter than a calm pause. */

@@ -12,9 +12,17 @@ const NEAR_ALLOWANCE = 0.9
 interface Beat {
   /** What offline work may use now; Infinity for all there is. */
   readonly allowanceMilli: number
+  /** What the last decision took online services and the system to use; Infinity where it did not say. */
+  readonly onlineMilli: number
   /** Told when the sensor fails: once, until it has worked again. */
   readonly failed: (thrown: unknown) => void
 }
+
+/**
+ * What a beat has found. `rises`: online work uses notably more than the last decision knew of, so that the next one is worth making now,
+ * at whatever pace. `over`: a threshold is passed, which is news in calm alone.
+ */
+export type Heard = 'quiet' | 'over' | 'rises'
 
 export class Alarm {
   /** Permyriad of the CPUs; Infinity while CPU is not suppressed. */
@@ -23,28 +31,62 @@ export class Alarm {
   #pressurePermyriad = Infinity
   /** Memory available at which the first rung that is switched on may be climbed, permyriad; −1 for none. */
   #availablePermyriad = -1
+  /** Rise of online use that counts at once, permyriad of the CPUs; Infinity for none. */
+  #jumpPermyriad = Infinity
+  /** What online work used when it was last said to rise: it is said once. */
+  #risenMilli = 0
   #fails = false
 
   /** Works the thresholds out once: beats come by the dozen every second. */
   configure(config: Config): void {
     const { suppressCpu, pressure, suppressMemory } = config
     this.#cpuPermyriad = suppressCpu.enabled ? suppressCpu.lowWatermarkPermyriad : Infinity
+    const jumps = suppressCpu.enabled && suppressCpu.jumpPermyriad < 10_000
+    this.#jumpPermyriad = jumps ? suppressCpu.jumpPermyriad : Infinity
     this.#pressurePermyriad = suppressCpu.enabled && pressure.enabled ? pressure.boundPermyriad : Infinity
     const rungs = suppressMemory.enabled ? MEMORY_RUNGS.map((rung) => config[rung]).filter((rung) => rung.enabled) : []
     this.#availablePermyriad = Math.max(-1, ...rungs.map((rung) => rung.enterPermyriad))
   }
 
   /** Reads the guard's counters; whether they are cause for a tick. Never throws: ticks go on at their pace, and meet the same trouble. */
-  rings(sensor: Sensor, nowMs: number, { allowanceMilli, failed }: Beat): boolean {
+  listen(sensor: Sensor, nowMs: number, { allowanceMilli, onlineMilli, failed }: Beat): Heard {
     try {
       const reading = sensor.guard(nowMs)
       this.#fails = false
-      return this.#isOver(reading, sensor.topology.online.size * 1000, allowanceMilli)
+      const capacityMilli = sensor.topology.online.size * 1000
+      const jumpMilli = this.#jumpMilli(reading, capacityMilli)
+      if (this.#rises(reading, jumpMilli, { capacityMilli, knownMilli: onlineMilli })) return 'rises'
+      return jumpMilli > 0 || this.#isOver(reading, capacityMilli, allowanceMilli) ? 'over' : 'quiet'
     } catch (thrown) {
       if (!this.#fails) failed(thrown)
       this.#fails = true
-      return false
+      return 'quiet'
     }
+  }
+
+  /** How far online use of this beat is above its average, if that is a lot; as the rule suppressCpu counts it. */
+  #jumpMilli({ onlineMilli, onlineLatestMilli }: GuardReading, capacityMilli: number): number {
+    if (onlineMilli === undefined || onlineLatestMilli === undefined) return 0
+    const aboveMilli = Math.min(capacityMilli, onlineLatestMilli) - onlineMilli
+    return aboveMilli >= (capacityMilli * this.#jumpPermyriad) / 10_000 ? aboveMilli : 0
+  }
+
+  /**
+   * Whether online work uses more than is known by as much as counts for a jump. What was told once is known, whatever the decision made of
+   * it, until use has fallen by as much: a tick on every beat would help nobody.
+   */
+  #rises(
+    { nodeMilli, offlineMilli }: GuardReading,
+    jumpMilli: number,
+    { capacityMilli, knownMilli }: { readonly capacityMilli: number; readonly knownMilli: number },
+  ): boolean {
+    if (this.#jumpPermyriad === Infinity || nodeMilli === undefined || offlineMilli === undefined) return false
+    const usedMilli = nodeMilli - offlineMilli + jumpMilli
+    const notableMilli = (capacityMilli * this.#jumpPermyriad) / 10_000
+    if (usedMilli <= this.#risenMilli - notableMilli) this.#risenMilli = 0
+    if (usedMilli < Math.max(knownMilli, this.#risenMilli) + notableMilli) return false
+    this.#risenMilli = usedMilli
+    return true
   }
 
   /** A counter that could not be read is no cause. */

@@ -74,10 +74,9 @@ async function costs(node: BenchNode): Promise<readonly Result[]> {
   const online = node.startPod(onlinePod(1001, 1000))
   const offline = node.startPod(offlinePod(1002, 'be', cpus * 10))
   const loads = [
-    ...Array.from({ length: cpus }, () => node.start([load, 'part', ONLINE_PERMILLE], { group: online.container })),
-    node.start([load, 'burn', String(cpus)], { group: offline.container }),
+    ...Array.from({ length: cpus }, () => node.start([load, 'part', ONLINE_PERMILLE], { group: online.container, held: true })),
+    node.start([load, 'burn', String(cpus)], { group: offline.container, held: true }),
   ]
-  for (const program of loads) program.hold()
   const agent = node.startAgent(node.writeConfig({ http: { port: PORT } }))
   const running = { node, agent, bare, meter: new Meter(node.openKernel(), node.sandbox.root) }
   await until('the agent answered', () => scrape().then((text) => text !== ''), UP_MS)

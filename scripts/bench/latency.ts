@@ -11,29 +11,26 @@
  * theirs to use, and the quota still stands between them and the server.
  * Rounds in which somebody else used the CPUs are taken again while there is time, and said; if too few are left, so is that.
  */
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
 import type { GroupPath } from '../../src/model/index.ts'
 import { Meter, percent } from './meter.ts'
 import { BenchNode, offlinePod, onlinePod, type StartedPod } from './node.ts'
 import { compile, type Program, requireProgram } from './program.ts'
 import type { Result } from './result.ts'
+import { freePort, writeServer } from './server.ts'
 import { pause, until } from './stop.ts'
 import { median } from './turns.ts'
 
-const ROUNDS = 5
+const ROUNDS = 6
 const LEAST_ROUNDS = 3
 /** No round is begun after this. */
 const BUDGET_MS = 150_000
-const MEASURED_S = 6
+const MEASURED_S = 4
 /** Also the time in which the agent learns of the load: its peak of online use spans a second. */
 const WARMUP_S = 2
 const RATE = 3000
 const CONNECTIONS = 64
-const PAGE_BYTES = 16_384
-const WORDS = 400
 const WATERMARK_PERMYRIAD = 9500
 /** Of all CPUs, for foreign work and stolen time together. */
 const MOST_FOREIGN = 0.02
@@ -114,11 +111,12 @@ class Bed {
     const load = compile('load', node.directory)
     // Asks for what the machine has: it is the allowance that limits, not the pods' own amounts.
     this.#offline = (['be', 'ot'] as const).map((kind, index) => node.startPod(offlinePod(index + 1, kind, this.cpus * 10)))
-    this.#hogs = this.#offline.map(({ container }) => node.start([load, 'burn', String(this.cpus)], { group: container }))
+    this.#hogs = this.#offline.map(({ container }) =>
+      node.start([load, 'burn', String(this.cpus)], { group: container, held: true }),
+    )
     const idle = node.makeGroup('idle')
     node.sandbox.write(idle, 'idle', '1')
-    this.#burners = Array.from({ length: this.cpus }, () => node.start([load, 'idle'], { group: idle }))
-    for (const program of [...this.#hogs, ...this.#burners]) program.hold()
+    this.#burners = Array.from({ length: this.cpus }, () => node.start([load, 'idle'], { group: idle, held: true }))
     const server = node.startPod(onlinePod(3, 1000))
     node.start(['nginx', '-p', node.directory, '-c', writeServer(node.directory, port)], {
       group: server.container,
@@ -187,48 +185,6 @@ class Bed {
     const foreignUs = Math.max(0, stretch.foreignShare * stretch.capacityUs - answers.cpuUs)
     return { answers, hogsShare: hogsUs / leftUs, foreign: (foreignUs + stolenUs) / stretch.capacityUs }
   }
-}
-
-/**
- * One worker, which compresses its page anew for each request, as a service that works for its answers does: some 40 % of a CPU at RATE.
- * On the first CPU, as `worker_cpu_affinity auto` would have it, while the client is on the last: a server that waits for a CPU waits for
- * hogs, not for who measures it. No log, so that no disk takes part.
- */
-function writeServer(directory: string, port: number): string {
-  mkdirSync(join(directory, 'www'))
-  writeFileSync(join(directory, 'www/page.html'), page())
-  const file = join(directory, 'nginx.conf')
-  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${directory}/${name};`)
-  writeFileSync(
-    file,
-    `user root; daemon off; worker_processes 1; worker_cpu_affinity 1; pid ${directory}/nginx.pid; error_log ${directory}/nginx.log;
-events { worker_connections 2048; }
-http {
-  access_log off; gzip on; gzip_comp_level 1; keepalive_requests 1000000000; ${paths.join(' ')}
-  server { listen 127.0.0.1:${port}; root ${directory}/www; }
-}
-`,
-  )
-  return file
-}
-
-/** Text that compresses about as well as text does: the same words in an order without a pattern, the same for every run. */
-function page(): string {
-  let state = 1
-  let text = ''
-  while (text.length < PAGE_BYTES) {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
-    text += `${((state % WORDS) * 7919).toString(36)} `
-  }
-  return text.slice(0, PAGE_BYTES)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : 0
 }
 
 interface Rounds {

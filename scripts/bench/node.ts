@@ -2,7 +2,7 @@
  * A node for the benchmarks: pods as real cgroups below a root of their own, with manifests, laid out as the kubelet lays them out, and
  * real processes in them. Everything it makes it puts away, and what a bench that was killed has left behind goes with the next one.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
@@ -35,13 +35,17 @@ export class BenchNode {
   constructor() {
     this.sandbox = new GroupSandbox(CGROUP_PATH, `${PREFIX}-${process.pid}`)
     this.#groups = new KubeletGroups(this.sandbox)
-    this.directory = mkdtempSync(join(tmpdir(), `${PREFIX}-`))
+    this.directory = mkdtempSync(join(tmpdir(), `${PREFIX}-${process.pid}-`))
     mkdirSync(join(this.directory, 'pods'))
   }
 
-  /** Puts away what a bench left behind that was killed. Groups only: its processes ended with it. */
+  /** Puts away what a bench left behind that was killed; its processes ended with it. */
   static async open(): Promise<BenchNode> {
     await removeStaleSandboxes(CGROUP_PATH, PREFIX)
+    for (const name of readdirSync(tmpdir())) {
+      const [, pid] = new RegExp(`^${PREFIX}-(\\d+)-`).exec(name) ?? []
+      if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true })
+    }
     return new BenchNode()
   }
 

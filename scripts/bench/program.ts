@@ -19,6 +19,8 @@ export interface ProgramOptions {
   readonly enter?: (pid: number) => void
   /** Sent when the bench is gone, and by end(). */
   readonly signal?: 'SIGKILL' | 'SIGTERM'
+  /** Lets it wait before its first instruction until go() is called. */
+  readonly held?: boolean
   /** Called for each line of its output; without, lines are kept for nextLine(). */
   readonly onLine?: (line: string) => void
 }
@@ -29,6 +31,7 @@ export class Program {
   readonly #child: ChildProcess
   readonly #signal: 'SIGKILL' | 'SIGTERM'
   readonly #lines: string[] = []
+  #waits = true
   #wanted: ((line: string) => void) | undefined
 
   constructor(words: readonly string[], options: ProgramOptions = {}) {
@@ -42,7 +45,7 @@ export class Program {
     stdin.on('error', () => undefined)
     createInterface({ input: stdout }).on('line', (line) => (options.onLine ?? ((text) => this.#keep(text)))(line))
     options.enter?.(pid)
-    stdin.write('go\n')
+    if (options.held !== true) this.go()
   }
 
   #keep(line: string): void {
@@ -80,12 +83,15 @@ export class Program {
     }
   }
 
+  /** Stops it where it is. One that has not begun just waits on: stopped now, it would not end with the bench. */
   hold(): void {
-    this.#child.kill('SIGSTOP')
+    if (!this.#waits) this.#child.kill('SIGSTOP')
   }
 
   go(): void {
-    this.#child.kill('SIGCONT')
+    if (this.#waits) this.send('go')
+    else this.#child.kill('SIGCONT')
+    this.#waits = false
   }
 
   /** CPU time of its first thread in µs. Kernel: /proc/PID/schedstat, in ns. */

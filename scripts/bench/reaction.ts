@@ -11,7 +11,7 @@
  * the first spikes of the calm part.
  */
 import { availableParallelism } from 'node:os'
-import type { KernelPort } from '../../src/model/index.ts'
+import type { GroupPath, KernelPort } from '../../src/model/index.ts'
 import { Meter, percent } from './meter.ts'
 import { BenchNode, offlinePod, onlinePod } from './node.ts'
 import { startPoller } from './poller.ts'
@@ -47,6 +47,8 @@ const NOTABLE = 0.05
 const FREE = 0.85
 /** What of the room for offline work is left by an agent and a watcher that are alone with it. */
 const BUSY = 0.9
+/** What of the CPUs a spike must have got for as long as it lasted. */
+const FULL = 0.85
 /** Of all CPUs, for foreign work and stolen time together, around one spike. */
 const MOST_FOREIGN = 0.1
 
@@ -90,9 +92,11 @@ class Bed {
   readonly #kernel: KernelPort
   readonly #quotas: QuotaLog
   readonly #meter: Meter
+  readonly #watcher: Program
   readonly #spike: Program
   readonly #hogs: Readonly<Record<Part, readonly Program[]>>
-  readonly #shadow: string
+  readonly #online: GroupPath
+  readonly #shadow: GroupPath
 
   constructor(node: BenchNode) {
     this.#node = node
@@ -100,20 +104,20 @@ class Bed {
     const load = compile('load', node.directory)
     const offline = node.startPod(offlinePod(1, 'be', this.#cpus * 10))
     const online = node.startPod(onlinePod(2, 1000))
+    this.#online = online.group
     this.#shadow = node.makeGroup('poller')
     this.#spike = node.start([load, 'spike', String(this.#cpus)], { group: online.container })
-    const start = (...words: string[]): Program => node.start([load, ...words], { group: offline.container })
+    const start = (...words: string[]): Program => node.start([load, ...words], { group: offline.container, held: true })
     this.#hogs = {
       calm: Array.from({ length: this.#cpus }, () => start('part', CALM_PERMILLE)),
       hot: [start('burn', String(this.#cpus))],
     }
-    for (const program of Object.values(this.#hogs).flat()) program.hold()
     const files = [node.offlineRoot, this.#shadow].map((group) => node.quotaFile(group))
     this.#quotas = new QuotaLog(node, files.length)
-    const watcher = node.start([compile('watch', node.directory), WATCH_US, ...files], {
+    this.#watcher = node.start([compile('watch', node.directory), WATCH_US, ...files], {
       onLine: (line) => this.#quotas.add(line),
     })
-    this.#meter = new Meter(this.#kernel, node.sandbox.root, [watcher])
+    this.#meter = new Meter(this.#kernel, node.sandbox.root, [this.#watcher])
   }
 
   get #capacityMilli(): number {
@@ -176,24 +180,29 @@ class Bed {
     const readyMs = performance.now() + READY_MS
     await pause(DWELL_MS + QUIET_MS)
     while (!this.#isReady(part, polled)) {
+      if (this.#watcher.hasEnded) throw new Error('the watcher ended')
       if (performance.now() > readyMs) return undefined
       await pause(10)
     }
-    const before = this.#meter.sample([root])
+    const groups = [root, this.#online]
+    const before = this.#meter.sample(groups)
     // Spikes must fall on every phase of the agent's beats and ticks.
     await pause(QUIET_MS + Math.random() * JITTER_MS)
-    const atSpike = this.#meter.sample([root])
+    const atSpike = this.#meter.sample(groups)
     if (!this.#isReady(part, polled)) return undefined
     const calm = this.#meter.between(before, atSpike)
     const usedMilli = calm.groupUs(root) / (atSpike.atMs - before.atMs)
     const shadowMilli = this.#quotas.latestMilli(1)
-    // Where others keep the hogs from their quota, there is nothing that a cut could take away.
-    if (part === 'hot' && usedMilli < FREE * this.#capacityMilli) return undefined
+    // Where others keep the hogs from what they want, there is too little that a cut could take away.
+    const wantedMilli = part === 'hot' ? this.#capacityMilli : Number(CALM_PERMILLE) * this.#cpus
+    if (usedMilli < FREE * wantedMilli) return undefined
     this.#spike.send(String(SPIKE_MS))
     const beganMs = Number(await this.#spike.nextLine(READY_MS)) / 1e6
     await pause(LINES_MS)
-    const during = this.#meter.between(before, this.#meter.sample())
+    const during = this.#meter.between(atSpike, this.#meter.sample(groups))
     if (during.foreignShare + during.stealShare > MOST_FOREIGN) return undefined
+    // A spike that did not get the CPUs is not the one that the agent is judged by.
+    if (during.groupUs(this.#online) < FULL * SPIKE_MS * 1000 * this.#cpus) return undefined
     const notable = NOTABLE * this.#capacityMilli
     const pollerMs = polled ? await this.#pollerMs(beganMs, shadowMilli - notable) : undefined
     const leastMilli = this.#quotas.leastMilli(0, beganMs, beganMs + SPIKE_MS)

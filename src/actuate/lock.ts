@@ -3,10 +3,11 @@
  * test of life that pid namespaces don't blur: an agent in a pod and one on the host see each other, and a killed holder's socket
  * refuses. The name is taken with link(2), which never replaces what is there.
  */
-import { linkSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, linkSync, lstatSync, renameSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { AgentError, errnoOf, messageOf } from '../model/index.ts'
+import { openStateDirectory } from './state-directory.ts'
 
 const NAME = 'agent.lock'
 const ANSWER_MS = 2000
@@ -55,12 +56,13 @@ async function listen(stateDirectory: string, path: string): Promise<Server> {
   })
   // The lock must not keep the process alive.
   server.unref()
+  openStateDirectory(stateDirectory)
   try {
-    mkdirSync(stateDirectory, { recursive: true, mode: 0o700 })
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen(path, resolve)
     })
+    chmodSync(path, 0o600)
     return server
   } catch (thrown) {
     throw new AgentError('E_STATE_DIR', `cannot make a lock in ${stateDirectory}: ${messageOf(thrown)}`, { cause: thrown })
@@ -79,6 +81,10 @@ function tryLink(own: string, path: string): boolean {
 
 /** Moves a dead lock out of the way. Two starters may find the same one dead: whoever moves a living one puts it back. */
 async function removeStale(path: string, aside: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+    throw new AgentError('E_STATE_DIR', `${path} is a directory, in the place of a lock`, {
+      hint: 'Remove it: no agent made it.',
+    })
   try {
     renameSync(path, aside)
   } catch (thrown) {
@@ -86,8 +92,7 @@ async function removeStale(path: string, aside: string): Promise<void> {
     throw thrown
   }
   if ((await ownerOf(aside)) !== undefined) tryLink(aside, path)
-  // Whatever has taken the name: a directory is none of ours, but in the way all the same.
-  rmSync(aside, { force: true, recursive: true })
+  rmSync(aside, { force: true })
 }
 
 /** What a holder says is not believed further than it makes sense: 0 stands for a living one whose pid is not known. */
@@ -108,9 +113,10 @@ function ownerOf(path: string): Promise<number | undefined> {
       if (text.length >= MAX_ANSWER) answer()
     })
     socket.once('end', answer)
-    socket.once('error', () => {
+    socket.once('error', (thrown) => {
       clearTimeout(timer)
-      resolve(undefined)
+      // Kernel: a living one with too many callers at once answers EAGAIN, one that is dead ECONNREFUSED.
+      resolve(errnoOf(thrown) === 'EAGAIN' ? 0 : undefined)
     })
   })
 }

@@ -4,11 +4,12 @@
  * values on record.
  * A record is void after a reboot and when its group was made anew. The file is rewritten when it has outgrown its bound.
  */
-import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, ftruncateSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { GroupPath, Journaled, JournaledKnob, KnobKind, KnobValue } from '../model/index.ts'
-import { AgentError, errnoOf, isHeld, KnobTable, messageOf, sameValue } from '../model/index.ts'
+import { AgentError, isHeld, KnobTable, messageOf, sameValue } from '../model/index.ts'
 import { FORMAT_VERSION, formatRecord, type JournalRecord, type OriginalRecord, parseRecord } from './records.ts'
+import { openStateDirectory, readStateFile } from './state-directory.ts'
 
 const FILE_NAME = 'restore.journal'
 /**
@@ -48,13 +49,13 @@ export class RestoreJournal {
   /** Whether something happened that the file does not tell. */
   #behind = false
 
-  /** Opens or creates the journal. Throws E_STATE_DIR when the directory can't be written, E_JOURNAL when the file is from a newer version. */
+  /** Opens or creates the journal. Throws E_STATE_DIR when the directory can't be written or others may, E_JOURNAL when the file is from a newer version. */
   constructor(options: RestoreJournalOptions) {
     this.#options = options
     this.#path = journalPath(options.stateDirectory)
+    openStateDirectory(options.stateDirectory)
     this.damagedLines = this.#load()
     try {
-      mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 })
       this.#fd = this.#rewrite()
     } catch (thrown) {
       throw new AgentError('E_STATE_DIR', `cannot write ${this.#path}: ${messageOf(thrown)}`, { cause: thrown })
@@ -130,9 +131,19 @@ export class RestoreJournal {
   dropRemade(groups: Iterable<GroupPath>): void {
     for (const group of groups) {
       if (this.#entries.ofGroup(group) === undefined) continue
-      const groupId = this.#options.groupId(group)
+      const groupId = this.#identityOf(group)
+      if (groupId === 'unknown') continue
       const kinds = [...(this.#entries.ofGroup(group) ?? [])]
       for (const [kind, entry] of kinds) if (entry.groupId !== groupId) this.close(group, kind)
+    }
+  }
+
+  /** A kernel that can't tell at the moment which group it is voids no record: its originals would be lost. */
+  #identityOf(group: GroupPath): number | 'unknown' | undefined {
+    try {
+      return this.#options.groupId(group)
+    } catch {
+      return 'unknown'
     }
   }
 
@@ -186,9 +197,8 @@ export class RestoreJournal {
   #load(): number {
     let text: string
     try {
-      text = readFileSync(this.#path, 'utf8')
+      text = readStateFile(this.#path) ?? ''
     } catch (thrown) {
-      if (errnoOf(thrown) === 'ENOENT') return 0
       throw new AgentError('E_STATE_DIR', `cannot read ${this.#path}: ${messageOf(thrown)}`, { cause: thrown })
     }
     let damaged = 0
@@ -231,7 +241,8 @@ export class RestoreJournal {
 
   #dropStale(): void {
     for (const group of this.#entries.groups()) {
-      const groupId = this.#options.groupId(group)
+      const groupId = this.#identityOf(group)
+      if (groupId === 'unknown') continue
       for (const [kind, entry] of this.#entries.ofGroup(group) ?? []) {
         if (entry.groupId !== groupId) this.#entries.delete(group, kind)
       }

@@ -6,7 +6,15 @@ import { hostname } from 'node:os'
 import type { TickSink } from '../agent.ts'
 import { openPodDirectory, realNow } from '../compose.ts'
 import type { Config } from '../config/index.ts'
-import { ApiEvictor, Cluster, ClusterReporter, inClusterServer, openKubeletPods, type KubeLogger } from '../kube/index.ts'
+import {
+  ApiEvictor,
+  Cluster,
+  ClusterReporter,
+  inClusterServer,
+  type KubeLogger,
+  NoEvictor,
+  openKubeletPods,
+} from '../kube/index.ts'
 import { AgentError, findingText, type PodSource } from '../model/index.ts'
 import type { Recorder } from '../record/index.ts'
 import type { Teardown } from './teardown.ts'
@@ -23,8 +31,8 @@ export interface ClusterParts {
   readonly pods: PodSource
   /** Absent where nothing may be written, or there is nobody to tell. */
   readonly reporter?: ClusterReporter
-  /** Absent where nothing may be written, or there is no API server. One that evict.enabled keeps from its work says so. */
-  readonly evictor?: ApiEvictor
+  /** One that nobody lets do its work says why: the mode, no API server, or evict.enabled. */
+  readonly evictor: ApiEvictor | NoEvictor
   /** For people; empty without an API server. */
   readonly server: string
   /** Ends whatever was opened; the pods as well. */
@@ -71,14 +79,14 @@ export function openCluster(config: Config, { writes, logger, environment }: Clu
   const opened = server === '' ? undefined : new Cluster({ ...options, server })
   const source = openPods(config, opened, options)
   const reporter = opened !== undefined && writes ? openReporter(config, options.nodeName, opened) : undefined
-  const evictor = opened !== undefined && writes ? openEvictor(config, opened, { pods: source, reporter }) : undefined
+  const evictor = openEvictor(config, writes ? opened : undefined, { pods: source, reporter })
   return {
     pods: source,
     server,
     ...(reporter === undefined ? {} : { reporter }),
-    ...(evictor === undefined ? {} : { evictor }),
+    evictor,
     close: () => {
-      evictor?.close()
+      if (evictor instanceof ApiEvictor) evictor.close()
       reporter?.close()
       source.close()
       opened?.close()
@@ -123,9 +131,12 @@ function openReporter(config: Config, node: string, { api }: Cluster): ClusterRe
 
 function openEvictor(
   config: Config,
-  { api }: Cluster,
+  opened: Cluster | undefined,
   { pods, reporter }: { readonly pods: PodSource; readonly reporter: ClusterReporter | undefined },
-): ApiEvictor {
+): ApiEvictor | NoEvictor {
+  if (opened === undefined)
+    return new NoEvictor(config.mode === 'enforce' ? 'there is no API server to ask' : `the mode is ${config.mode}`)
+  const { api } = opened
   const { cpuEvict, memoryEvictOt, memoryEvictBe } = config
   return new ApiEvictor({
     api,
@@ -155,8 +166,8 @@ export function sinkOf(recorder: Recorder, { reporter }: ClusterParts): TickSink
 }
 
 /** The evictor's calls counted together with the reporter's. */
-function withCallsOf(evictor: ApiEvictor | undefined, stats: ReturnType<ClusterReporter['stats']>): typeof stats {
-  if (evictor === undefined) return stats
+function withCallsOf(evictor: ClusterParts['evictor'], stats: ReturnType<ClusterReporter['stats']>): typeof stats {
+  if (!(evictor instanceof ApiEvictor)) return stats
   const writes = Object.entries(stats.writes).map(([name, { ok, failed }]) => {
     const own = evictor.calls[name as keyof typeof stats.writes]
     return [name, { ok: ok + own.ok, failed: failed + own.failed }]

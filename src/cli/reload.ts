@@ -35,6 +35,7 @@ const LIVE_BLOCKS = [
   'capacity',
   'nodeSignals',
   'failSafe',
+  'drift',
 ] as const
 /**
  * Settings within them that a sensor, the evictor or the process took at start, or that are safe only with one that was (rootIdle with

@@ -155,7 +155,7 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts)
     pods: cluster.pods,
     ...(writing === undefined ? {} : { writing }),
     ...(plugins === undefined ? {} : { publisher: plugins }),
-    ...(cluster.evictor === undefined ? {} : { evictor: cluster.evictor }),
+    evictor: cluster.evictor,
   })
   const loop = new Loop({ agent, guardMs: config.loop.guardMs, now: realNow })
   teardown.add(() => loop.stop())

@@ -53,32 +53,33 @@ function openWay(socket: string, { open = openDatagrams, logger, environment }: 
   }
 }
 
-/** One helper at a time: a message that finds one running is dropped, except the first and the last, which wait their turn. */
+/** One helper at a time: a message that finds one running is dropped, except the first and the last, which wait for its end. */
 function helperWay(environment: Environment, logger: Logger): SendDatagram {
+  // Only what finds the program and the socket is handed on.
+  const env = { PATH: environment['PATH'] ?? '/usr/bin:/bin', NOTIFY_SOCKET: environment['NOTIFY_SOCKET'] ?? '' }
   let running = false
   let waiting: string | undefined
-  let isMissing = false
+  let problem = ''
+  const ended = (error: Error | null): void => {
+    running = false
+    const isMissing = errnoOf(error) === 'ENOENT'
+    const now = isMissing ? `neither koffi nor ${HELPER} is installed` : error === null ? '' : messageOf(error).trim()
+    if (isMissing) logger.error({ problem: now }, 'service manager can not be told: use Type=exec and no WatchdogSec')
+    else if (now !== '' && now !== problem) logger.warn({ problem: now }, 'service manager could not be told')
+    problem = now
+    const next = waiting
+    waiting = undefined
+    // Without the program there is nothing to be tried again.
+    if (next !== undefined && !isMissing) send(next)
+    running ||= isMissing
+  }
   const send = (text: string): undefined => {
-    if (isMissing) return
     if (running) {
       if (/^(?:READY|STOPPING)=/m.test(text)) waiting = text
       return
     }
     running = true
-    // Only what finds the program and the socket is handed on.
-    const env = { PATH: environment['PATH'] ?? '/usr/bin:/bin', NOTIFY_SOCKET: environment['NOTIFY_SOCKET'] ?? '' }
-    const child = execFile(HELPER, text.split('\n'), { env, timeout: HELPER_MS, killSignal: 'SIGKILL' }, (error) => {
-      running = false
-      if (error !== null && !isMissing) {
-        isMissing = errnoOf(error) === 'ENOENT'
-        const problem = isMissing ? `neither koffi nor ${HELPER} is installed` : messageOf(error)
-        logger.error({ problem }, 'service manager can not be told: use Type=exec and no WatchdogSec')
-      }
-      const next = waiting
-      waiting = undefined
-      if (next !== undefined) send(next)
-    })
-    child.unref()
+    execFile(HELPER, text.split('\n'), { env, timeout: HELPER_MS, killSignal: 'SIGKILL' }, ended).unref()
   }
   return send
 }

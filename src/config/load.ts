@@ -5,7 +5,7 @@
  */
 import * as v from 'valibot'
 import { CpuSet } from '../cpu/index.ts'
-import { AgentError } from '../model/index.ts'
+import { AgentError, oneLine } from '../model/index.ts'
 import { COMBINATIONS } from './combinations.ts'
 import { showKey, showValue } from './leaves.ts'
 import { ConfigSchema } from './schema.ts'
@@ -107,6 +107,8 @@ interface Layers {
 
 /** More than this nobody reads; a file that is no configuration at all may have one for every line. */
 const MAX_ISSUES = 100
+/** The longest names every key that there is. */
+const MAX_LINE = 2000
 
 function takeFile(layers: Layers): void {
   for (const { position, message } of layers.yaml.problems) addFileIssue(layers, position, message)
@@ -214,7 +216,7 @@ function configError({ issues }: Layers): AgentError {
   const ordered = issues.toSorted((left, right) =>
     line(left) === line(right) ? (left.position?.column ?? 0) - (right.position?.column ?? 0) : line(left) - line(right),
   )
-  const lines = ordered.slice(0, MAX_ISSUES).map(({ place, message }) => `${place}: ${message}`)
+  const lines = ordered.slice(0, MAX_ISSUES).map(({ place, message }) => `${place}: ${oneLine(message, MAX_LINE)}`)
   if (issues.length > MAX_ISSUES) lines.push(`and ${issues.length - MAX_ISSUES} more`)
   return new AgentError('E_CONFIG', lines.join('\n'))
 }

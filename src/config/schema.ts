@@ -144,6 +144,11 @@ const suppressCpu = block({
   deadBandPermyriad: leaf.share(100, 0, 'Growth of the allowance that is too small to write; of the capacity of the node'),
   dwellMs: leaf.ms(1000, 100, 10 * MINUTE_MS, 'How long online use must have been lower before the allowance grows'),
   windowMs: leaf.ms(100, 10, 10_000, 'Time over which CPU use is averaged'),
+  jumpPermyriad: leaf.share(
+    1500,
+    1,
+    'Rise of online use within one guard beat, above its average, that counts at once; of the capacity of the node; 10000 switches it off',
+  ),
   beHeadroomPermyriad: leaf.share(
     500,
     0,
@@ -237,6 +242,11 @@ export const ConfigSchema = v.strictObject({
   http,
   log: block({
     level: leaf.choice(['trace', 'debug', 'info', 'warn', 'error'], 'info', 'Least serious messages that are logged'),
+  }),
+  drift: block({
+    enabled: leaf.flag(true, 'Count what others write to knobs of the agent, and leave a knob to them that is fought over'),
+    maxPerMinute: leaf.count(6, 1, 60, 'Times in a minute that a knob may be written by others before it is left to them'),
+    concedeMs: leaf.ms(10 * MINUTE_MS, 1000, 24 * HOUR_MS, 'How long it is left to them before the agent tries again'),
   }),
   failSafe: block({ afterTicks: leaf.count(5, 1, 1000, 'Failing ticks in a row after which the node is released') }),
   journal: block({

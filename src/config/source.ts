@@ -20,7 +20,7 @@ import {
   type YAMLError,
   type YAMLMap,
 } from 'yaml'
-import { AgentError, assertInvariant, messageOf } from '../model/index.ts'
+import { AgentError, assertInvariant, messageOf, oneLine } from '../model/index.ts'
 import { showKey } from './leaves.ts'
 
 /** A ConfigMap holds 1 MiB at most, and a configuration of everything is some 4 KiB. */
@@ -129,7 +129,7 @@ export function parseYaml(text: string): YamlSource {
     return broken('expected a mapping of settings at the top level', document.contents?.range?.[0])
   } catch (thrown) {
     // Aliases that multiply end in a ReferenceError of the library.
-    return broken(messageOf(thrown))
+    return broken(oneLine(messageOf(thrown), MAX_MESSAGE))
   }
 }
 
@@ -172,7 +172,7 @@ function explain(error: YAMLError): string {
   if (error.code === 'TAB_AS_INDENT') return 'a tab in the indentation; YAML wants spaces'
   if (error.code === 'NON_STRING_KEY') return 'a key must be a text'
   // One line, whatever of the text the library quotes.
-  return error.message.replaceAll(/\s+/g, ' ').slice(0, MAX_MESSAGE)
+  return oneLine(error.message, MAX_MESSAGE)
 }
 
 interface Finding {
@@ -190,7 +190,8 @@ function inspect(document: Document): { readonly badAlias: Finding | undefined; 
     if (isAlias(node)) {
       aliases += 1
       const offset = node.range?.[0] ?? 0
-      if (!anchors.has(node.source)) badAlias = { offset, message: `no anchor &${node.source} stands above *${node.source}` }
+      if (!anchors.has(node.source))
+        badAlias = { offset, message: oneLine(`no anchor &${node.source} stands above *${node.source}`, MAX_MESSAGE) }
       else if (aliases > MAX_ALIASES) badAlias = { offset, message: `more than ${MAX_ALIASES} aliases` }
       return badAlias === undefined ? undefined : visit.BREAK
     }

@@ -59,7 +59,7 @@ const pressure = block({
     30_000,
     1000,
     HOUR_MS,
-    'How long the allowance may stay at its floor without any relief before the guard stands aside',
+    'How long the allowance may stay at its floor without any relief before the guard stands aside, or be kept from growing by waiting that never exceeds the bound',
   ),
 })
 

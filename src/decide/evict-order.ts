@@ -6,6 +6,7 @@
 import type { Config } from '../config/types.ts'
 import type { ClassifiedPod, EvictingRung, NodeSnapshot, OfflineClass, PodSpec } from '../model/index.ts'
 import { hasEnded, isOffline } from '../model/index.ts'
+import { runsAgent } from './own.ts'
 import { reasonable } from './peak.ts'
 
 /** Rungs in the order in which they are served: without memory the kernel kills, and whom it kills is not ours to say; a lack of CPU is slow. */
@@ -44,7 +45,7 @@ export interface Question {
 
 /** The pods that a rung may evict, the first first (I63, I64). */
 export function candidatesFor(
-  { wallMs }: NodeSnapshot,
+  snapshot: NodeSnapshot,
   pods: readonly ClassifiedPod[],
   ask: Question,
   config: Config,
@@ -55,7 +56,8 @@ export function candidatesFor(
     const { reading, qosClass } = pod
     const { spec, use } = reading
     if (!isOffline(qosClass) || !CLASSES[rung].includes(qosClass)) continue
-    if (!reading.present || !canGo(spec) || !isOldEnough(spec, wallMs, config) || !ask.isFree(spec.uid)) continue
+    if (!reading.present || !canGo(spec) || runsAgent(snapshot, reading.group)) continue
+    if (!isOldEnough(spec, snapshot.wallMs, config) || !ask.isFree(spec.uid)) continue
     candidates.push({
       uid: spec.uid,
       pod,
@@ -71,8 +73,9 @@ export function candidatesFor(
   return candidates.sort(compareCandidates)
 }
 
+/** A pod that was deleted goes already: to ask for it would grant what it frees anyway, and use up the pause before the next one. */
 function canGo(spec: PodSpec): boolean {
-  return !hasEnded(spec) && spec.isStatic !== true && !COMES_BACK.includes(spec.controllerKind)
+  return !hasEnded(spec) && spec.isEnding !== true && spec.isStatic !== true && !COMES_BACK.includes(spec.controllerKind)
 }
 
 /** A pod whose age is not known is not known to be old enough. */

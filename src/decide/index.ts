@@ -4,19 +4,13 @@
  */
 import type { Config } from '../config/types.ts'
 import type { Abstention, ClassifiedPod, Decision, NodeSnapshot, PlacementState } from '../model/index.ts'
-import { isOffline } from '../model/index.ts'
 import { capacity, type CapacityMemory } from './capacity.ts'
-import { burstClaims } from './burst.ts'
-import { classify } from './classify.ts'
 import { defined } from './defined.ts'
 import { type EvictMemory, evictions } from './evict.ts'
-import { findingsOf } from './findings.ts'
-import { identityClaims, identityState } from './identity.ts'
-import { limitsClaims } from './limits.ts'
-import { merge } from './merge.ts'
+import { mergeOver } from './merge.ts'
 import { nodeSignals, type SignalMemory } from './node-signals.ts'
-import { ownClaims } from './own.ts'
-import { placementClaims, placementFindings, rememberPlacement, type PlacementMemory } from './placement.ts'
+import { rememberPlacement, type PlacementMemory } from './placement.ts'
+import { classifyPods, stand, type Standing } from './standing.ts'
 import { suppressCpu, type SuppressMemory } from './suppress/cpu.ts'
 import { type IoMemory, suppressIo } from './suppress/io.ts'
 import { type MemoryLadderMemory, suppressMemory } from './suppress/memory.ts'
@@ -30,6 +24,7 @@ export interface Memory {
   readonly capacity: CapacityMemory
   readonly placement?: PlacementMemory
   readonly signals: SignalMemory
+  readonly standing?: Standing
 }
 
 export const EMPTY_MEMORY: Memory = { suppress: {}, capacity: {}, signals: {} }
@@ -42,23 +37,15 @@ export interface Decided {
 /** Decides one tick. Throws only E_BUG, when a rule breaks an invariant. */
 export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): Decided {
   const abstentions: Abstention[] = []
-  const pods = snapshot.pods.pods.map((reading) => classify(reading, config))
+  const pods = classifyPods(snapshot, memory.standing, config)
   const placed = rememberPlacement(snapshot, pods, memory.placement, config)
   const placement = placed.assigned.state
   const { cpu, ram, io, evicted, hold } = squeeze(snapshot, pods, { placement, memory, abstentions }, config)
   const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions, hold }, config)
   const signalled = nodeSignals(snapshot, cpu.state, { memory: memory.signals, abstentions }, config)
-  const identity = identityState(snapshot.capabilities, config, snapshot.topology)
-  const desired = merge([
-    ...placementClaims(snapshot, pods, placed, config),
-    ...identityClaims(snapshot, pods, identity, config),
-    ...burstClaims(snapshot, pods, config),
-    ...limitsClaims(snapshot, pods, config, abstentions),
-    ...cpu.claims,
-    ...ram.claims,
-    ...io.claims,
-    ...ownClaims(snapshot, config),
-  ])
+  const { standing, moving } = stand(snapshot, { pods, placed, known: memory.standing, abstentions }, config)
+  const desired = mergeOver(standing.table, [...moving, ...cpu.claims, ...ram.claims, ...io.claims])
+  const suppressionDecided = cpu.state !== undefined || !config.suppressCpu.enabled
   const decision: Decision = {
     desired,
     pods,
@@ -66,16 +53,18 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
     placement,
     ...defined({ suppression: cpu.state, memory: ram.state, io: io.state, signals: signalled.signals }),
     evictions: evicted.wishes,
-    identity,
-    findings: [...findingsOf(pods, config), ...placementFindings(pods, placed, config)],
+    identity: standing.identity,
+    findings: standing.findings,
     abstentions,
-    complete: isComplete(snapshot, pods, cpu.state !== undefined || !config.suppressCpu.enabled),
+    // What no rule wants may be put back: not before the pods were read, suppression has decided, and every offline pod is measured.
+    complete: snapshot.pods.everRead && suppressionDecided && standing.measured,
   }
   const next: Memory = {
     suppress: cpu.memory,
     capacity: offered.memory,
     placement: placed,
     signals: signalled.memory,
+    standing,
     ...defined({ suppressMemory: ram.memory, suppressIo: io.memory, evict: evicted.memory }),
   }
   return { decision, memory: next }
@@ -109,10 +98,4 @@ function squeeze(
   const evicted = evictions(snapshot, pods, { memory: memory.evict, wanted }, config)
   const io = suppressIo(snapshot, pods, { memory: memory.suppressIo, abstentions }, config)
   return { cpu, ram, io, evicted, hold: ram.holds || evicted.holds }
-}
-
-/** Whether what no rule wants may be put back: not before the pods were read, suppression has decided, and every offline pod is measured. */
-function isComplete(snapshot: NodeSnapshot, pods: readonly ClassifiedPod[], suppressionDecided: boolean): boolean {
-  const measured = pods.every((pod) => !isOffline(pod.qosClass) || !pod.reading.present || pod.reading.use !== undefined)
-  return snapshot.pods.everRead && suppressionDecided && measured
 }

@@ -3,7 +3,7 @@
  * rule does not compile.
  */
 import type { Claim, IoLimits, KnobKind, KnobValues, Resolved, RuleName } from '../model/index.ts'
-import { assertInvariant, KnobTable, quotaMilliCpu, RULES } from '../model/index.ts'
+import { assertInvariant, KnobLayers, KnobTable, quotaMilliCpu, RULES } from '../model/index.ts'
 import { CpuSet } from '../cpu/index.ts'
 
 /** Negative when `a` wins over `b`; 0 leaves it to the precedence of the rules. */
@@ -70,16 +70,24 @@ function precedence(rule: RuleName): number {
 /** Resolves claims: one desired value per knob, with its winner and the losers. Throws E_BUG on an empty cpuset (I3). */
 export function merge(claims: readonly Claim[]): KnobTable<Resolved> {
   const desired = new KnobTable<Resolved>()
-  for (const claim of claims) {
-    if (claim.value instanceof CpuSet)
-      assertInvariant(!claim.value.isEmpty, `rule ${claim.rule} claims an empty cpuset on ${claim.group}`)
-    const held = desired.get(claim.group, claim.kind)
-    if (held === undefined) {
-      desired.set(claim.group, claim.kind, { setting: claim, winner: claim, losers: [] })
-      continue
-    }
-    const [winner, loser] = preference(claim, held.winner) < 0 ? [claim, held.winner] : [held.winner, claim]
-    desired.set(claim.group, claim.kind, { setting: winner, winner, losers: [...held.losers, loser] })
-  }
+  for (const claim of claims) desired.set(claim.group, claim.kind, resolve(claim, desired.get(claim.group, claim.kind)))
   return desired
+}
+
+/** The same as to merge these claims after those behind `base`, which stays as it is. */
+export function mergeOver(base: KnobTable<Resolved>, claims: readonly Claim[]): KnobLayers<Resolved> {
+  const top = new KnobTable<Resolved>()
+  for (const claim of claims) {
+    const { group, kind } = claim
+    top.set(group, kind, resolve(claim, top.get(group, kind) ?? base.get(group, kind)))
+  }
+  return new KnobLayers(base, top)
+}
+
+function resolve(claim: Claim, held: Resolved | undefined): Resolved {
+  if (claim.value instanceof CpuSet)
+    assertInvariant(!claim.value.isEmpty, `rule ${claim.rule} claims an empty cpuset on ${claim.group}`)
+  if (held === undefined) return { setting: claim, winner: claim, losers: [] }
+  const [winner, loser] = preference(claim, held.winner) < 0 ? [claim, held.winner] : [held.winner, claim]
+  return { setting: winner, winner, losers: [...held.losers, loser] }
 }

@@ -47,6 +47,11 @@ function ownGroups(snapshot: NodeSnapshot, config: Config): readonly GroupPath[]
   return [pod, ...groups.filter((group) => parentGroup(group) === pod)]
 }
 
+/** Whether the agent runs in this group or in one below it. */
+export function runsAgent({ ownGroups }: NodeSnapshot, group: GroupPath): boolean {
+  return ownGroups.some((own) => own === group || isBelow(own, group))
+}
+
 /** A group and those around it without `/`, outermost first. */
 function withParents(group: GroupPath): GroupPath[] {
   return group === '/' ? [] : [...withParents(parentGroup(group)), group]

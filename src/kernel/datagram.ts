@@ -49,7 +49,7 @@ export function openDatagrams(name: string): SendDatagram {
   const library = koffi.load(null)
   const socket = library.func('int socket(int family, int type, int protocol)') as Socket
   const sendTo = library.func(
-    'ssize_t sendto(int fd, const void *bytes, size_t length, int flags, const void *address, unsigned int address_bytes)',
+    'intptr_t sendto(int fd, const void *bytes, size_t length, int flags, const void *address, unsigned int address_bytes)',
   ) as SendTo
   const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
   if (fd < 0) throw new Error(`socket: ${getSystemErrorName(-koffi.errno())}`)

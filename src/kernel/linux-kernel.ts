@@ -2,7 +2,7 @@
  * The kernel port over a real (or, in tests, a copied) procfs, sysfs and cgroupfs. One object serves both dialects: the tables in
  * dialect.ts say which file is what. Synchronous throughout but for writeKnobSlowly; see held-files.ts for why.
  */
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { accessSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CpuTopology } from '../cpu/index.ts'
 import type {
@@ -19,6 +19,7 @@ import type {
   Outcome,
   PressureResource,
 } from '../model/index.ts'
+import { errnoOf, outcomeOfErrno } from '../model/index.ts'
 import { fieldNumber, keyBytes, numberAt } from './bytes.ts'
 import { openCookies } from './core-cookies.ts'
 import { findDevice } from './devices.ts'
@@ -174,7 +175,14 @@ export class LinuxKernel implements KernelPort {
 
   exists(group: GroupPath): boolean {
     const tree = this.#mounts.controllers.cpu
-    return tree !== undefined && existsSync(join(tree, group))
+    if (tree === undefined) return false
+    try {
+      accessSync(join(tree, group))
+      return true
+    } catch (thrown) {
+      // A group that can't be looked at now may well be there: taken for gone, its limits would be lifted.
+      return outcomeOfErrno(errnoOf(thrown) ?? 'EIO').is !== 'vanished' && errnoOf(thrown) !== 'ENOTDIR'
+    }
   }
 
   groupId(group: GroupPath): number | undefined {

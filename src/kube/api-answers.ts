@@ -64,7 +64,7 @@ const causesOf = ({ causes = [] }: StatusFields, secret: string): readonly ApiCa
 export function failureWithin(answer: unknown, asked: Asked): ApiError | undefined {
   const fields = asObject(answer)
   if (fields['kind'] !== 'Status' || fields['status'] !== 'Failure') return undefined
-  const code = typeof fields['code'] === 'number' ? fields['code'] : 0
+  const code = codeIn(fields)
   const status = statusFields(fields)
   const { message = 'no message', reason = '', retryAfterMs: waitMs } = status
   const text = `${prefixOf(asked)}: ${code}${reason === '' ? '' : ` ${reason}`}: ${clean(message, '')}`
@@ -74,7 +74,7 @@ export function failureWithin(answer: unknown, asked: Asked): ApiError | undefin
 /** The failure that a watch tells of in its stream, in a Status object. */
 export function statusFailure(status: unknown, server: string): ApiError {
   const fields = asObject(status)
-  const code = typeof fields['code'] === 'number' ? fields['code'] : 0
+  const code = codeIn(fields)
   const { message = 'no message', reason = '', retryAfterMs } = statusFields(fields)
   return new ApiError(code, reason, `${server}: the watch ended with ${code} ${reason}: ${clean(message, '')}`, { retryAfterMs })
 }
@@ -87,6 +87,11 @@ function hintFor(code: number, { operation }: Asked): string {
   if (code === 401) return '. Is the token in cluster.tokenFile one of this cluster?'
   if (code === 403) return `. Grant the verb "${verb}" on "${resource}", as deploy/rbac.yaml does`
   return ''
+}
+
+/** HTTP: 100 to 599; 0 for none. */
+function codeIn({ code }: Json): number {
+  return typeof code === 'number' && Number.isInteger(code) && code >= 100 && code <= 599 ? code : 0
 }
 
 interface StatusFields {
@@ -108,7 +113,7 @@ function statusFields({ message, reason, details }: Json): StatusFields {
   const { retryAfterSeconds: seconds, causes } = asObject(details)
   return {
     ...(typeof message === 'string' && message !== '' ? { message } : {}),
-    ...(typeof reason === 'string' ? { reason: reason.slice(0, 100) } : {}),
+    ...(typeof reason === 'string' ? { reason: clean(reason.slice(0, 100), '') } : {}),
     ...(typeof seconds === 'number' && seconds > 0 ? { retryAfterMs: Math.min(seconds * 1000, MAX_RETRY_AFTER_MS) } : {}),
     ...(Array.isArray(causes) ? { causes: causes.slice(0, MAX_CAUSES).map(causeOf) } : {}),
   }

@@ -4,7 +4,7 @@
  * as before for a pod that did not change, so that a reader can compare by identity.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { messageOf, podFromObject, podKey, type PodSpec } from '../model/index.ts'
+import { messageOf, oneLine, podFromObject, podKey, type PodSpec } from '../model/index.ts'
 import { asObject } from './json.ts'
 
 /** Pods that are remembered beyond those that are listed, so that one moves up when a listed one goes. */
@@ -82,7 +82,7 @@ export class PodKeeper {
       return { key, pod: { spec: isDeepStrictEqual(spec, before?.spec) ? (before?.spec ?? spec) : spec, ofNode, ...version } }
     } catch (thrown) {
       const kept = before?.spec === undefined ? 'it is left out' : 'its last good spec stays in force'
-      const problem = oneLine(`${origin}: ${podKey({ namespace, name })}: ${messageOf(thrown)}; ${kept}`)
+      const problem = oneLine(`${origin}: ${podKey({ namespace, name })}: ${messageOf(thrown)}; ${kept}`, MAX_PROBLEM)
       const last = before?.spec === undefined ? {} : { spec: before.spec, ofNode: before.ofNode ?? false }
       return { key, pod: { ...last, ...version, problem } }
     }
@@ -210,11 +210,6 @@ function identityOf(object: unknown): PodIdentity {
   const resourceVersion = text('resourceVersion', '')
   const key = text('uid', podKey({ namespace, name }))
   return { key, namespace, name, ...(resourceVersion === '' ? {} : { resourceVersion }) }
-}
-
-/** What stands in an object may be anybody's words: they must not forge lines of a log. */
-function oneLine(message: string): string {
-  return message.replaceAll(/[\p{Cc}\s]+/gu, ' ').slice(0, MAX_PROBLEM)
 }
 
 function bounded(problems: readonly string[]): readonly string[] {

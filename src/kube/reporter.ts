@@ -5,6 +5,7 @@
  * Source: Kubernetes API conventions.
  */
 import {
+  driftEventText,
   messageOf,
   type NodeSignals,
   type NodeSnapshot,
@@ -108,7 +109,11 @@ export class ClusterReporter {
   }
 
   /** Takes note of a finished tick. */
-  tick({ decision, snapshot }: TickRecord): void {
+  tick({ decision, snapshot, drift }: TickRecord): void {
+    for (const news of drift?.news ?? []) {
+      const text = driftEventText(news)
+      if (text !== undefined) this.event({ about: aboutNode(this.#options.node), type: 'Warning', ...text })
+    }
     this.#tickMs = this.#options.clock.monotonicMs()
     // The rule says once more what it said last while it has no readings.
     const abstains = decision.abstentions.some(({ rule }) => rule === 'nodeSignals')

@@ -279,6 +279,6 @@ export interface Decision {
   readonly identity?: IdentityState
   readonly findings: readonly PodFinding[]
   readonly abstentions: readonly Abstention[]
-  /** False while a rule can't decide yet, or the pods were never read: what is in force is then left in force. */
+  /** False while a rule can't decide yet, or the pods were never read: what is in force is then left in force, but for what is frozen. */
   readonly complete: boolean
 }

@@ -69,6 +69,17 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
 
+/**
+ * A message as one line of at most `maxChars` characters, without control characters: what stands in it may be anybody's words, which must
+ * neither forge a line of a log nor speak to a terminal.
+ */
+export function oneLine(message: string, maxChars: number): string {
+  return message
+    .slice(0, maxChars * 4)
+    .replaceAll(/[\p{Cc}\s]+/gu, ' ')
+    .slice(0, maxChars)
+}
+
 /** The errno name of a thrown system error (`ENOENT`), or undefined if it is not one. */
 export function errnoOf(thrown: unknown): string | undefined {
   if (typeof thrown !== 'object' || thrown === null || !('code' in thrown)) return undefined

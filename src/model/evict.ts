@@ -56,7 +56,7 @@ export interface Evictor {
 }
 
 export const NO_EVICTIONS: EvictionsView = {
-  impossible: 'nobody can be asked to: there is no API server, or the mode is not enforce',
+  impossible: 'nobody can be asked: there is no API server, or the mode is not enforce',
   recent: [],
   counts: { asked: 0, evicted: 0, forced: 0, blocked: 0, gone: 0, failed: 0, dryRun: 0 },
 }

@@ -34,7 +34,10 @@ export interface CpuPressureState {
   /** Share of time in which some task of online work waited, or for `run queue` tasks ready to run per CPU beyond the first; permyriad. */
   readonly permyriad: number
   readonly boundPermyriad: number
-  /** quiet: below the bound. cut: the allowance was cut on this tick or waits for the cut to show. hold: growth is stopped. futile: cutting did not help. */
+  /**
+   * quiet: below the bound, and growth is not stopped. cut: the allowance was cut on this tick or waits for the cut to show. hold: growth is
+   * stopped. futile: cutting did not help.
+   */
   readonly is: 'quiet' | 'cut' | 'hold' | 'futile'
 }
 

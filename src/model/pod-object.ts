@@ -44,7 +44,7 @@ export function podFromObject(root: unknown, origin: string, impliedKind?: 'Pod'
   const name = nameOf(metadata['name'], 'metadata.name')
   const annotations = optional(metadata['annotations'], 'metadata.annotations')
   const uid = text(groupUid(metadata, annotations), 'metadata.uid')
-  if (!isPodUid(uid)) throw new Error(`metadata.uid: not a pod UID: ${JSON.stringify(uid.slice(0, 80))}`)
+  if (!isPodUid(uid)) throw new Error(`metadata.uid: not a pod UID: ${shown(uid)}`)
   const containers = containersOf(spec, 'containers')
   if (containers.length === 0) throw new Error('spec.containers: expected a list with at least one entry')
   const initContainers = containersOf(spec, 'initContainers')
@@ -52,6 +52,7 @@ export function podFromObject(root: unknown, origin: string, impliedKind?: 'Pod'
   const asked: PodResources = { containers, initContainers, podLevel: podLevelOf(spec) }
   const { cpu = 0, memory = 0, ...extended } = podRequests(asked)
   const objectUid = metadata['uid']
+  if (typeof objectUid === 'string' && !isPodUid(objectUid)) throw new Error(`metadata.uid: not a pod UID: ${shown(objectUid)}`)
   const [ids, initIds] = [containerIds(status['containerStatuses']), containerIds(status['initContainerStatuses'])]
   return {
     uid,
@@ -87,9 +88,9 @@ function groupUid(metadata: Json, annotations: Json): unknown {
   return metadata['uid'] ?? annotations[CONFIG_HASH]
 }
 
-type PodLife = Pick<PodSpec, 'priority' | 'createdWallMs' | 'controllerKind' | 'isStatic' | 'graceSeconds'>
+type PodLife = Pick<PodSpec, 'priority' | 'createdWallMs' | 'controllerKind' | 'isStatic' | 'isEnding' | 'graceSeconds'>
 
-/** What decides who goes first when pods have to go. None of it is needed to look after a pod: nonsense is as good as nothing. */
+/** What decides who goes first when pods have to go, and who goes already. None of it is needed to look after a pod: nonsense is as good as nothing. */
 function lifeOf(metadata: Json, annotations: Json, spec: Json): PodLife {
   const { priority, terminationGracePeriodSeconds: grace } = spec
   const created = metadata['creationTimestamp']
@@ -103,6 +104,7 @@ function lifeOf(metadata: Json, annotations: Json, spec: Json): PodLife {
     ...(Number.isNaN(createdWallMs) ? {} : { createdWallMs }),
     ...(controllerKind === undefined ? {} : { controllerKind }),
     ...(isStatic ? { isStatic } : {}),
+    ...(typeof metadata['deletionTimestamp'] === 'string' ? { isEnding: true } : {}),
     ...(Number.isSafeInteger(grace) && (grace as number) >= 0 ? { graceSeconds: grace as number } : {}),
   }
 }

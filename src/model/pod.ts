@@ -38,6 +38,8 @@ export interface PodSpec {
   readonly controllerKind?: string
   /** The kubelet runs it from a file: nobody else can end it. */
   readonly isStatic?: true
+  /** It was deleted, and has its grace time to end. */
+  readonly isEnding?: true
   /** spec.terminationGracePeriodSeconds: time that it has to end, in seconds; absent where nobody said (Kubernetes: 30 then). */
   readonly graceSeconds?: number
   readonly kubeletQos: KubeletQos

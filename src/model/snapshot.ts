@@ -34,6 +34,12 @@ export interface CpuUse {
   readonly windowMs: number
 }
 
+/** CPU use of online pods, but for those below the best-effort root: of the pods' root less that root. */
+export interface OnlineCpuUse extends CpuUse {
+  /** The same over the shortest span that can be told apart: one guard beat, and 20 ms at least. */
+  readonly latestMilli: number
+}
+
 export interface MemoryUse {
   readonly totalBytes: number
   readonly availableBytes: number
@@ -54,8 +60,10 @@ export interface NodeReadings {
   readonly runQueue?: Reading<{ readonly runnable: number }>
 }
 
-/** How online work waits: the worst of the kubelet's Burstable root and the groups of Guaranteed pods. Empty where groups count no stalls. */
+/** How online work waits: the worst of the kubelet's Burstable root and the groups of Guaranteed pods, where groups count stalls. */
 export interface OnlineReadings {
+  /** Only of this very tick: what can't be told then is missing. */
+  readonly cpu?: Reading<OnlineCpuUse>
   readonly cpuPressure?: Reading<PressureUse>
   readonly ioPressure?: Reading<PressureUse>
 }
@@ -81,8 +89,8 @@ export interface NodeSnapshot {
   readonly topology: CpuTopology
   readonly capabilities: Capabilities
   readonly node: NodeReadings
-  /** CPU use of the root that holds all offline pods. */
   readonly online: OnlineReadings
+  /** The root that holds all offline pods, and its CPU use. */
   readonly bestEffort: { readonly group: GroupPath; readonly cpu?: Reading<CpuUse> }
   readonly pods: PodsView
   /** Pod groups that no listed pod owns. */

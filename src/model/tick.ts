@@ -1,5 +1,6 @@
 /** A finished tick: everything that metrics, journal, status and explain are projections of. */
 import type { Decision } from './claim.ts'
+import type { DriftView } from './drift.ts'
 import type { Journaled, Plan, StepResult } from './plan.ts'
 import type { OfflineResource } from './qos.ts'
 import type { NodeSnapshot } from './snapshot.ts'
@@ -16,6 +17,8 @@ export interface TickRecord {
   /** One per step that was tried; empty unless the mode is enforce. */
   readonly results: readonly StepResult[]
   readonly journaled: Journaled
+  /** What others write to the agent's knobs; undefined while it writes none. */
+  readonly drift?: DriftView
   /** Sense to actuate, in milliseconds. */
   readonly tookMs: number
   /** How long after its due time the tick began, in milliseconds. */

@@ -7,15 +7,17 @@
 import { CpuSet } from '../cpu/index.ts'
 import type { GroupPath, KnobKind, KnobSetting, KnobValue } from '../model/index.ts'
 import { groupDepth, isQuota, type KnobTable, parentGroup, sameValue } from '../model/index.ts'
-import type { PlanInput, Target } from './targets.ts'
+import { isLookedAt, type PlanInput, type Target } from './targets.ts'
 import { compareWidth, inPeriodOf, isUnlimited } from './width.ts'
 
 /** Clips `targets` in place, and adds targets for groups that have to give way. */
 export function clipToParents(targets: KnobTable<Target>, input: PlanInput): void {
-  if (!input.capabilities.nestedQuota && !input.capabilities.nestedCpuset) return
+  const quota = input.capabilities.nestedQuota && isLookedAt('quota', input)
+  const cpuset = input.capabilities.nestedCpuset && isLookedAt('cpuset', input)
+  if (!quota && !cpuset) return
   const groups = rootFirst(targets, input)
-  if (input.capabilities.nestedQuota) clipKind('quota', { targets, groups, input, fit: fitQuota })
-  if (input.capabilities.nestedCpuset) clipKind('cpuset', { targets, groups, input, fit: fitCpuset })
+  if (quota) clipKind('quota', { targets, groups, input, fit: fitQuota })
+  if (cpuset) clipKind('cpuset', { targets, groups, input, fit: fitCpuset })
 }
 
 /** Every group with a target or a reading, parents before children. The depth is worked out once per group, not per comparison. */

@@ -13,7 +13,7 @@
 import type { GroupPath, KnobKind, KnobTable, KnobValue, Phase, Plan, Step } from '../model/index.ts'
 import { groupDepth, identicalValue, IoLimits, isHeld, KNOB_KINDS, parentGroup, sameValue } from '../model/index.ts'
 import { clipToParents } from './clip.ts'
-import { isReadingOfIdle, type PlanInput, restoreTarget, type Target, targetsOf } from './targets.ts'
+import { isLookedAt, isReadingOfIdle, type PlanInput, restoreTarget, type Target, targetsOf } from './targets.ts'
 import { compareWidth, isUnlimited, union } from './width.ts'
 
 /** Quota first, since it is what suppression acts through; the dear cpuset writes last. */
@@ -25,7 +25,7 @@ export function diff(input: PlanInput): Plan {
   clipToParents(targets, input)
   const steps: Step[] = []
   for (const kind of ORDER) {
-    if (kind === 'idle' || kind === 'weight') continue
+    if (kind === 'idle' || kind === 'weight' || !isLookedAt(kind, input)) continue
     if (kind === 'cpuset') steps.push(...cpusetSteps(targets, input))
     else steps.push(...(kind === 'quota' ? quotaSteps(targets, input) : narrowFirst(plainSteps(kind, targets, input))))
   }

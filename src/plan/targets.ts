@@ -29,8 +29,8 @@ export interface PlanInput {
   /** CPUs that can be used now; an original that names others is restored without them. @default all */
   readonly online?: CpuSet
   /**
-   * False while a rule can't decide yet. Then nothing is put back and no quota is widened: a restarted agent would otherwise lift every
-   * limit for its first seconds.
+   * False while a rule can't decide yet. Then no quota is widened and nothing is put back but what is frozen: a restarted agent would
+   * otherwise lift every limit for its first seconds; but pods that stand still must not wait for it to learn of them, which it may never.
    * @default true
    */
   readonly settled?: boolean
@@ -46,6 +46,22 @@ export interface PlanInput {
    * @default none
    */
   readonly unlisted?: readonly GroupPath[]
+  /**
+   * Knobs that are left to somebody else who keeps writing them: what is wished of them does not count.
+   * @default none
+   */
+  readonly isConceded?: (group: GroupPath, kind: KnobKind) => boolean
+  /**
+   * Kinds of knobs that need no look: since a plan that had no step for them, nothing has changed that they depend on.
+   * @default none
+   */
+  readonly still?: ReadonlySet<KnobKind>
+}
+
+/** Whether a kind of knob is to be looked at. Weights depend on idle: they go together. */
+export function isLookedAt(kind: KnobKind, { still }: PlanInput): boolean {
+  if (still === undefined || !still.has(kind)) return true
+  return (kind === 'idle' || kind === 'weight') && !(still.has('idle') && still.has('weight'))
 }
 
 /** A value a knob should come to hold, and why. */
@@ -56,16 +72,17 @@ export interface Target {
 
 /** Every knob that is wished for or has to go back. */
 export function targetsOf(input: PlanInput): KnobTable<Target> {
-  const { desired, actual, journaled, capabilities } = input
+  const { desired, actual, journaled, capabilities, isConceded = () => false } = input
   const targets = new KnobTable<Target>()
   desired.forEach((group, kind, { setting: wanted, winner }) => {
+    if (!isLookedAt(kind, input) || isConceded(group, kind)) return
     const now = actual.get(group, kind)?.value
     const setting = asWritten(wanted, { now, entry: journaled.get(group, kind), dialect: capabilities.dialect })
     targets.set(group, kind, { setting, because: { code: 'claim', rule: winner.rule, because: winner.because } })
   })
-  if (input.settled === false) return targets
   journaled.forEach((group, kind, entry) => {
-    if (desired.get(group, kind) !== undefined || staysAsItIs([group, kind, entry], input)) return
+    if (!isLookedAt(kind, input) || (input.settled === false && kind !== 'freeze')) return
+    if ((desired.get(group, kind) !== undefined && !isConceded(group, kind)) || staysAsItIs([group, kind, entry], input)) return
     const reading = actual.get(group, kind)
     if (reading === undefined || !isOurs(kind, reading.value, entry) || isReadingOfIdle(group, kind, journaled)) return
     if (isOneWay(kind, reading.value)) return

@@ -6,6 +6,7 @@
 import type {
   Abstention,
   ClassifiedPod,
+  DriftNews,
   GroupPath,
   NodeSignals,
   Offer,
@@ -36,6 +37,8 @@ export type Change =
   | { readonly kind: 'finding'; readonly finding: PodFinding }
   | { readonly kind: 'signal'; readonly signals: NodeSignals }
   | { readonly kind: 'error'; readonly text: string }
+  /** `passedOver` is how much news of this kind was not told since the entry before. */
+  | { readonly kind: 'drift'; readonly news: DriftNews; readonly passedOver: number }
   | LadderChange
 
 /** Rules whose values follow the use of the node, and so change many times a minute. */
@@ -63,6 +66,9 @@ const MAX_PROBLEMS = 64
 /** Findings that are compared and told; a kubelet runs some hundred pods. */
 const MAX_FINDINGS = 256
 
+/** Entries about drift in any minute, at most: somebody may write every knob of the node at once. Concessions come first. */
+export const DRIFT_PER_MINUTE = 12
+
 export class ChangeTracker {
   readonly #writes = new KnobTable<LastWrite>()
   readonly #pods = new Map<string, ClassifiedPod>()
@@ -73,6 +79,8 @@ export class ChangeTracker {
   #problems: ReadonlySet<string> = new Set()
   #findings: ReadonlySet<string> = new Set()
   #suppression: SuppressionState | undefined
+  readonly #driftToldMs: number[] = []
+  #driftUntold = 0
   #hot = false
 
   /** The last attempt on each knob of the groups that are still there. */
@@ -95,6 +103,7 @@ export class ChangeTracker {
     this.#compareSignals(decision.signals, changes)
     for (const offer of decision.offers) this.#compareOffer(offer, changes)
     this.#compareAbstentions(decision.abstentions, changes)
+    if (record.drift !== undefined) this.#compareDrift(record.drift.news, snapshot.nowMs, changes)
     for (const result of record.results) this.#compareResult(result, snapshot.nowMs, changes)
     return changes
   }
@@ -167,6 +176,19 @@ export class ChangeTracker {
     for (const [key, abstention] of this.#abstentions)
       if (!now.has(key)) changes.push({ kind: 'abstain', abstention, began: false })
     this.#abstentions = now
+  }
+
+  #compareDrift(news: readonly DriftNews[], nowMs: number, changes: Change[]): void {
+    while (this.#driftToldMs[0] !== undefined && nowMs - this.#driftToldMs[0] >= REPEAT_QUIET_MS) this.#driftToldMs.shift()
+    for (const each of news.toSorted((a, b) => Number(a.is === 'first') - Number(b.is === 'first'))) {
+      if (this.#driftToldMs.length >= DRIFT_PER_MINUTE) {
+        this.#driftUntold += 1
+        continue
+      }
+      this.#driftToldMs.push(nowMs)
+      changes.push({ kind: 'drift', news: each, passedOver: this.#driftUntold })
+      this.#driftUntold = 0
+    }
   }
 
   #compareResult(result: StepResult, nowMs: number, changes: Change[]): void {

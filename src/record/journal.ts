@@ -4,7 +4,7 @@
  * Not to be taken for the restore journal of actuate/, which is a file and holds original values.
  */
 import type { Instant } from '../model/index.ts'
-import { formatKnobValue, podKey } from '../model/index.ts'
+import { driftText, formatKnobValue, podKey } from '../model/index.ts'
 import { type Change, isFrequent } from './changes.ts'
 import { count } from './layout.ts'
 import {
@@ -155,7 +155,7 @@ export function viewOf(change: Change): ChangeView {
     case 'abstain': {
       const { rule } = change.abstention
       const reason = renderAbstention(change.abstention)
-      const text = change.began ? `rule ${rule} abstains: ${reason}` : `rule ${rule} no longer abstains: ${reason}`
+      const text = change.began ? `rule ${rule} abstains: ${reason}` : `over: rule ${rule} no longer abstains for this: ${reason}`
       return { kind: change.kind, text }
     }
     case 'pod':
@@ -168,6 +168,8 @@ export function viewOf(change: Change): ChangeView {
       return { kind: change.kind, to: change.signals.hot ? 'hot' : 'not hot', text: renderSignals(change.signals) }
     case 'error':
       return { kind: change.kind, text: change.text }
+    case 'drift':
+      return driftView(change)
     case 'rung':
     case 'blockedRung':
     case 'pressure':
@@ -176,6 +178,20 @@ export function viewOf(change: Change): ChangeView {
     case 'io':
     case 'eviction':
       return ladderView(change)
+  }
+}
+
+function driftView({ kind, news, passedOver }: Extract<Change, { kind: 'drift' }>): ChangeView {
+  const { group, kind: knob, found, ours } = news.drift
+  const untold = passedOver === 0 ? '' : ` (${passedOver} more not told: too many in a minute)`
+  return {
+    kind,
+    group,
+    knob,
+    from: renderValue(knob, ours),
+    to: renderValue(knob, found),
+    outcome: news.is,
+    text: `${driftText(news)}${untold}`,
   }
 }
 

@@ -52,9 +52,15 @@ export const LADDER_TOPICS = 9
 /** A guard that cuts many times in a row is told once, until it has been quiet for so long. */
 const SERIES_QUIET_MS = 10_000
 
+type Blocked = NonNullable<LadderState<Rung>['waiting']>
+
 interface LadderTopics {
   readonly rungs: Topic
   readonly blocked: Topic
+  /** A threshold that is passed again and again keeps one rung out of reach, not a new one each time. */
+  readonly blocks: Series<string>
+  /** The rung of the series, and why. */
+  waiting?: Blocked
 }
 
 export class LadderTracker {
@@ -91,7 +97,7 @@ export class LadderTracker {
       changes.push({ kind: 'rung', ladder: 'cpu', state, was: this.#cpuRungs, passedOver: climbed })
       this.#cpuRungs = inForce
     }
-    compareBlocked(this.#cpu.blocked, { ladder: 'cpu', waiting }, { nowMs, changes })
+    compareBlocked(this.#cpu, { ladder: 'cpu', waiting }, { nowMs, changes })
     const event = this.#cuts.next(told(state.pressure?.is), nowMs)
     const passedOver = this.#pressure.news(event ?? '', nowMs)
     if (passedOver !== undefined) changes.push({ kind: 'pressure', event: event ?? 'over', state: state.pressure, passedOver })
@@ -108,7 +114,7 @@ export class LadderTracker {
       changes.push({ kind: 'rung', ladder: 'memory', state, was: this.#memoryRungs, passedOver })
       this.#memoryRungs = inForce
     }
-    compareBlocked(this.#memory.blocked, { ladder: 'memory', waiting }, { nowMs, changes })
+    compareBlocked(this.#memory, { ladder: 'memory', waiting }, { nowMs, changes })
   }
 
   #compareIo(state: IoState | undefined, nowMs: number, changes: LadderSink): void {
@@ -121,7 +127,8 @@ export class LadderTracker {
 }
 
 function ladderTopics(): LadderTopics {
-  return { rungs: new Topic('', TOPIC_PER_MINUTE), blocked: new Topic('', TOPIC_PER_MINUTE) }
+  const [rungs, blocked] = [new Topic('', TOPIC_PER_MINUTE), new Topic('', TOPIC_PER_MINUTE)]
+  return { rungs, blocked, blocks: new Series(SERIES_QUIET_MS) }
 }
 
 /** A guard that holds, or can't tell, has not become quiet. */
@@ -136,13 +143,16 @@ interface Telling {
 }
 
 function compareBlocked(
-  topic: Topic,
+  topics: LadderTopics,
   { ladder, waiting }: { readonly ladder: 'cpu' | 'memory'; readonly waiting: LadderState<Rung>['waiting'] },
   { nowMs, changes }: Telling,
 ): void {
   const blocked = waiting?.for === 'impossible' ? waiting : undefined
-  const passedOver = topic.news(blocked === undefined ? '' : `${blocked.rung} ${blocked.detail ?? ''}`, nowMs)
-  if (passedOver !== undefined) changes.push({ kind: 'blockedRung', ladder, waiting: blocked, passedOver })
+  if (blocked !== undefined) topics.waiting = blocked
+  const series = topics.blocks.next(blocked === undefined ? undefined : `${blocked.rung} ${blocked.detail ?? ''}`, nowMs)
+  const passedOver = topics.blocked.news(series ?? '', nowMs)
+  if (passedOver === undefined) return
+  changes.push({ kind: 'blockedRung', ladder, waiting: series === undefined ? undefined : topics.waiting, passedOver })
 }
 
 const MINUTE_MS = 60_000

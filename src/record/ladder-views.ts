@@ -1,6 +1,6 @@
 /** Changes of the ladders as text and fields, for journal and log; made when somebody reads them. */
 import type { Rung } from '../model/index.ts'
-import { formatPermyriad, podKey } from '../model/index.ts'
+import { podKey } from '../model/index.ts'
 import type { ChangeView } from './journal.ts'
 import type { LadderChange } from './ladder-changes.ts'
 import { count } from './layout.ts'
@@ -15,6 +15,7 @@ import {
   renderWish,
   RUNG_DOES,
 } from './render-ladder.ts'
+import { ofAllCpu } from './render-squeeze.ts'
 import { renderSalesStop } from './sales.ts'
 
 type Change<Kind extends LadderChange['kind']> = Extract<LadderChange, { kind: Kind }>
@@ -67,7 +68,7 @@ function named(rungs: readonly Rung[]): string {
 function rungReason(change: Change<'rung'>): string {
   if (change.ladder === 'memory') return renderMemory(change.state)
   const { inputs, pressure } = change.state
-  const used = `the node uses ${formatPermyriad(Math.round((inputs.nodeMilli * 10_000) / Math.max(1, inputs.capacityMilli)))} of its CPU`
+  const used = `the node uses ${ofAllCpu(Math.round((inputs.nodeMilli * 10_000) / Math.max(1, inputs.capacityMilli)))} of its CPU`
   return pressure === undefined ? used : `${used}, ${renderPressure(pressure)}`
 }
 

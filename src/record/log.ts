@@ -32,6 +32,7 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
 }
 
 const MESSAGES: Readonly<Record<Change['kind'], string>> = {
+  drift: 'knob written by others',
   write: 'knob written',
   refused: 'write refused',
   allowance: 'allowance changed',
@@ -100,6 +101,8 @@ export class ChangeLog {
         return this.#isLarge(change.state) ? 'info' : 'debug'
       case 'write':
         return isFrequent(change) ? 'debug' : 'info'
+      case 'drift':
+        return change.news.is === 'retried' ? 'info' : 'warn'
       case 'refused':
       case 'finding':
         return 'warn'

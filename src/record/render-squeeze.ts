@@ -28,15 +28,20 @@ export function renderSqueezeBecause(because: SqueezeBecause): string {
     case 'memory.protect':
       return `${formatPermyriad(because.sharePermyriad)} of the ${formatBytes(because.ofBytes)} that online pods request here is kept from reclaim`
     case 'io.weight':
-      return `${because.qosClass} yields to online work on block devices${because.pressed ? ', and has the least weight there is while that waits for IO' : ''}`
+      return `${because.qosClass} yields to online work on block devices whose IO scheduler heeds weights${because.pressed ? ', and has the least there is while that waits for IO' : ''}`
     case 'io.limits':
       return ioReason(because)
   }
 }
 
+/** No more than all: a counter that is read a little after the clock shows a little more than there is. */
+export function ofAllCpu(permyriad: number): string {
+  return formatPermyriad(Math.min(10_000, permyriad))
+}
+
 function rungOfUse(rung: string, { nodePermyriad, enterPermyriad }: Code<'suppress.narrow' | 'suppress.freeze'>): string {
   return (
-    `the node uses ${formatPermyriad(nodePermyriad)} of its CPU (rung ${rung}, from ${formatPermyriad(enterPermyriad)} or while ` +
+    `the node uses ${ofAllCpu(nodePermyriad)} of its CPU (rung ${rung}, from ${formatPermyriad(enterPermyriad)} or while ` +
     'online work waits for CPU)'
   )
 }
@@ -57,7 +62,10 @@ function ioReason({ sharePermyriad, groups, reservedDevices }: Code<'io.limits'>
   const split = groups === 1 ? '' : `, in ${groups} equal parts`
   const reserved =
     reservedDevices.length === 0 ? '' : `; on ${reservedDevices.join(', ')}, kept for online work, suppressIo.onlineBps`
-  return `offline pods may use ${formatPermyriad(sharePermyriad)} of their configured IO limits${split}${reserved}`
+  return (
+    `offline pods together may use ${formatPermyriad(sharePermyriad)} of their configured IO limits${split}; of that, OT pods at most ` +
+    `suppressIo.otSharePermyriad${reserved}`
+  )
 }
 
 /** Where suppression stands, with the sum that leads there. */

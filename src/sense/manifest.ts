@@ -1,6 +1,6 @@
 /** Kubernetes Pod manifests as text → PodSpecs, each document by itself. What a Pod object means is read in model/pod-object.ts. */
 import type { PodSpec } from '../model/index.ts'
-import { messageOf, podFromObject } from '../model/index.ts'
+import { messageOf, oneLine, podFromObject } from '../model/index.ts'
 import { readDocuments } from './yaml-documents.ts'
 
 /** More than a person reads of one file. */
@@ -30,12 +30,8 @@ export function parseManifest(text: string, origin: string): ParsedManifest {
       const pod = podFromObject(document.toJS(), origin)
       if (pod !== undefined) pods.push(pod)
     } catch (thrown) {
-      problems.push(`${origin}:${document.line}: ${oneLine(messageOf(thrown))}`)
+      problems.push(`${origin}:${document.line}: ${oneLine(messageOf(thrown), MAX_MESSAGE)}`)
     }
   }
   return { pods, problems }
-}
-
-function oneLine(message: string): string {
-  return message.replaceAll(/\s+/g, ' ').slice(0, MAX_MESSAGE)
 }

@@ -2,7 +2,7 @@
  * Memory, stalls and the run queue of the whole node. A reading that fails leaves the older one in place, to grow old: rules judge by age.
  */
 import type { KernelPort, NodeReadings, PressureResource } from '../model/index.ts'
-import { RateWindow } from './rates.ts'
+import { RateWindow, stallRate } from './rates.ts'
 import { RunQueue } from './run-queue.ts'
 
 const PRESSURES = ['cpu', 'memory', 'io'] as const satisfies readonly PressureResource[]
@@ -58,7 +58,7 @@ export class WholeNode {
       const totalUs = this.#kernel.readNodePressureUs(resource)
       if (totalUs === undefined) continue
       this.#pressure[resource].add(nowMs, totalUs)
-      const someUsPerSecond = this.#pressure[resource].ratePerSecond(PRESSURE_WINDOW_MS)
+      const someUsPerSecond = stallRate(this.#pressure[resource], PRESSURE_WINDOW_MS)
       if (someUsPerSecond === undefined) continue
       next[fieldOf[resource]] = { value: { someUsPerSecond }, atMs: nowMs, source: `/proc/pressure/${resource}` }
     }

@@ -4,15 +4,19 @@
  * (accounting/psi.rst); totals are read, since the kernel's own averages lag by seconds. Groups of cgroup v1 count no stalls.
  */
 import type { GroupPath, KernelPort, OnlineReadings, PodReading, PressureUse, Reading } from '../model/index.ts'
-import { RateWindow } from './rates.ts'
+import { RateWindow, stallRate } from './rates.ts'
 
 const RESOURCES = ['cpu', 'io'] as const
 type OnlineResource = (typeof RESOURCES)[number]
 
-/** Guaranteed pods beyond so many are not looked at: each is a file to read on every tick. */
-const PODS_MAX = 32
-/** A guard beat reads the root and so many of the pods, in turn: within five beats it has seen all. */
+/** Guaranteed pods beyond so many are not looked at: more than a kubelet runs. */
+const PODS_MAX = 512
+/** A hot tick reads the root and so many of the pods, in turn; each is two files. A calm one reads all. */
+const PODS_PER_TICK = 32
+/** A guard beat reads the root and so many: within five beats as many as a hot tick does. */
 const PODS_PER_BEAT = 7
+/** Where there are more than a hot tick reads, each counts for so long: all have had their turn by then. */
+const ROUND_MS = 1000
 /** RateWindow keeps at least the window in 64 samples, however long it is and however fast the beat. */
 const SAMPLES = 80
 
@@ -75,24 +79,34 @@ export class OnlinePressure {
   beat(nowMs: number): number | undefined {
     if (!this.#countsStalls) return undefined
     this.#sample(this.#root, 'cpu', nowMs)
-    const turns = Math.min(PODS_PER_BEAT, this.#pods.length)
-    for (let count = 0; count < turns; count += 1) {
-      this.#turn = (this.#turn + 1) % this.#pods.length
-      const pod = this.#pods[this.#turn]
-      if (pod !== undefined) this.#sample(pod, 'cpu', nowMs)
-    }
-    const worst = this.#worst('cpu', nowMs - this.#windowMs)
+    this.#takeTurns(PODS_PER_BEAT, nowMs, 'cpu')
+    const worst = this.#worst('cpu', nowMs - Math.max(this.#windowMs, this.#roundMs))
     // 10000 µs a second are a hundredth of the time.
     return worst === undefined ? undefined : rateOf(worst, 'cpu', this.#windowMs) / 100
   }
 
-  /** Samples everything. Where groups count no stalls, `retry` looks whether they do by now. */
-  tick(nowMs: number, retry: boolean): void {
-    if (!this.#countsStalls && !retry) return
-    for (const resource of RESOURCES) {
-      this.#sample(this.#root, resource, nowMs)
-      for (const pod of this.#pods) this.#sample(pod, resource, nowMs)
+  /** Samples the next few pods; for CPU alone, or for everything. */
+  #takeTurns(most: number, nowMs: number, only?: OnlineResource): void {
+    const turns = Math.min(most, this.#pods.length)
+    for (let count = 0; count < turns; count += 1) {
+      this.#turn = (this.#turn + 1) % this.#pods.length
+      const pod = this.#pods[this.#turn]
+      if (pod === undefined) continue
+      this.#sample(pod, 'cpu', nowMs)
+      if (only === undefined) this.#sample(pod, 'io', nowMs)
     }
+  }
+
+  /** How long ago a pod may have had its turn, in ms: 0 while every tick reads all. */
+  get #roundMs(): number {
+    return this.#pods.length <= PODS_PER_TICK ? 0 : ROUND_MS
+  }
+
+  /** Samples the root and, on a calm tick, all pods. Where groups count no stalls, a calm tick looks whether they do by now. */
+  tick(nowMs: number, isCalm: boolean): void {
+    if (!this.#countsStalls && !isCalm) return
+    for (const resource of RESOURCES) this.#sample(this.#root, resource, nowMs)
+    this.#takeTurns(isCalm ? PODS_MAX : PODS_PER_TICK, nowMs)
     const cpu = this.#reading('cpu', nowMs) ?? this.#readings.cpuPressure
     const io = this.#reading('io', nowMs) ?? this.#readings.ioPressure
     this.#readings = { ...(cpu === undefined ? {} : { cpuPressure: cpu }), ...(io === undefined ? {} : { ioPressure: io }) }
@@ -107,12 +121,12 @@ export class OnlinePressure {
     window.add(nowMs, totalUs)
   }
 
-  /** A group that has not answered on this tick is left out; when none has, the older reading stays and grows old. */
+  /** A group that has not answered when it had its turn is left out; when none has, the older reading stays and grows old. */
   #reading(resource: OnlineResource, nowMs: number): Reading<PressureUse> | undefined {
-    const worst = this.#worst(resource, nowMs)
+    const worst = this.#worst(resource, nowMs - this.#roundMs)
     if (worst === undefined) return undefined
     const someUsPerSecond = rateOf(worst, resource, this.#windowMs)
-    return { value: { someUsPerSecond }, atMs: nowMs, source: worst.sources[resource] }
+    return { value: { someUsPerSecond }, atMs: worst.windows[resource].newestMs ?? nowMs, source: worst.sources[resource] }
   }
 
   /** Of those that were sampled since `sinceMs`; the first of equals, the root before the pods. */
@@ -142,5 +156,5 @@ function watch(group: GroupPath, windowMs: number): Watched {
 
 /** In µs a second; −1 while there is no rate yet. */
 function rateOf({ windows }: Watched, resource: OnlineResource, windowMs: number): number {
-  return windows[resource].ratePerSecond(windowMs) ?? -1
+  return stallRate(windows[resource], windowMs) ?? -1
 }

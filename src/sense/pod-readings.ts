@@ -91,6 +91,8 @@ export class PodReadings {
     const pod = this.#trackedFor(spec)
     const usageUs = this.#kernel.readCpuUsageUs(pod.group)
     const was = pod.present
+    // A group that was there is gone when the kernel says so, not when one of its files can't be read: its limits would be lifted.
+    if (usageUs === undefined && was && this.#kernel.exists(pod.group)) return pod.reading
     pod.present = usageUs !== undefined
     if (usageUs === undefined) {
       if (was) this.#letGo(pod)
@@ -155,7 +157,10 @@ export class PodReadings {
 
   #readDear(spec: PodSpec, pod: TrackedPod, nowMs: number): void {
     pod.relist = false
-    const children = this.#kernel.listChildren(pod.group).map((name) => childGroup(pod.group, name))
+    const children = this.#stillThere(
+      pod.children,
+      this.#kernel.listChildren(pod.group).map((name) => childGroup(pod.group, name)),
+    )
     for (const old of pod.children) if (!children.includes(old)) this.#forget(old)
     pod.children = children
     if (spec.kubeletQos !== 'BestEffort') {
@@ -168,6 +173,12 @@ export class PodReadings {
     if (!this.#kernel.readGroupMemory(pod.group, this.#memory)) return
     pod.workingSetBytes = Math.max(0, this.#memory.usageBytes - this.#memory.inactiveFileBytes)
     pod.workingSetAtMs = nowMs
+  }
+
+  /** A list that could not be read is empty too: what was known stays until it is really gone. */
+  #stillThere(known: readonly GroupPath[], listed: readonly GroupPath[]): readonly GroupPath[] {
+    const missed = known.filter((group) => !listed.includes(group) && this.#kernel.exists(group))
+    return missed.length === 0 ? listed : [...listed, ...missed]
   }
 
   #readThrottling(pod: TrackedPod): void {
@@ -203,7 +214,10 @@ export class PodReadings {
   #followUnlisted(): void {
     const before = this.#unlisted
     const owned = new Set([...this.#tracked.values()].map((pod) => pod.group))
-    this.#unlisted = this.#findUnlisted(owned)
+    this.#unlisted = this.#stillThere(
+      before.filter((group) => !owned.has(group)),
+      this.#findUnlisted(owned),
+    )
     for (const group of before) if (!this.#unlisted.includes(group) && !owned.has(group)) this.#forget(group)
   }
 

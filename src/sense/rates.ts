@@ -55,6 +55,12 @@ export class RateWindow {
     return rate === undefined ? undefined : { rate, spanMs: this.#spanMs }
   }
 
+  /** The same, undefined also while the samples do not span the window: a wait of some ms is a lot of the first beat, and nothing of a second. */
+  fullRatePerSecond(windowMs: number): number | undefined {
+    const rate = this.ratePerSecond(windowMs)
+    return this.#spanMs < windowMs ? undefined : rate
+  }
+
   /** The rate alone, without an object for it: for what is asked on every beat. */
   ratePerSecond(windowMs: number): number | undefined {
     if (this.#count < 2) return undefined
@@ -69,4 +75,16 @@ export class RateWindow {
     if (spanMs <= 0) return undefined
     return (((this.#total[this.#newest] ?? 0) - (this.#total[index] ?? 0)) * 1000) / spanMs
   }
+}
+
+/** µs in a second: all of the time. */
+const WHOLE_US = 1_000_000
+
+/**
+ * Growth of a stall total in µs a second, over a whole window. No more than all of the time: where more was counted, the agent was put off
+ * between looking at the clock and reading the file.
+ */
+export function stallRate(window: RateWindow, windowMs: number): number | undefined {
+  const rate = window.fullRatePerSecond(windowMs)
+  return rate === undefined ? undefined : Math.min(WHOLE_US, rate)
 }

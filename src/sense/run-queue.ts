@@ -30,14 +30,16 @@ export class RunQueue {
   }
 
   add(nowMs: number, runnable: number): void {
+    // In a running sum what is no number would stay for ever.
+    if (!Number.isFinite(runnable)) return
     this.#taskMs += this.#lastMs === undefined ? 0 : runnable * (nowMs - this.#lastMs)
     this.#lastMs = nowMs
     this.#window.add(nowMs, this.#taskMs)
   }
 
-  /** Tasks ready to run, on average; undefined until there are two samples. */
+  /** Tasks ready to run, on average; undefined until there are samples of a whole window. */
   get mean(): number | undefined {
-    const perSecond = this.#window.ratePerSecond(this.#windowMs)
+    const perSecond = this.#window.fullRatePerSecond(this.#windowMs)
     return perSecond === undefined ? undefined : perSecond / 1000
   }
 }

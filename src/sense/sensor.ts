@@ -15,11 +15,12 @@ import type {
   PodSource,
   Reading,
 } from '../model/index.ts'
-import { childGroup, KUBELET_QOS, parentGroup, qosRoot } from '../model/index.ts'
+import { childGroup, KUBELET_QOS, parentGroup, podsRoot, qosRoot } from '../model/index.ts'
 import { KnobReadings } from './knob-readings.ts'
 import { Lookups } from './lookups.ts'
 import { WholeNode } from './node-readings.ts'
 import { OnlinePressure } from './online-pressure.ts'
+import { OnlineUse } from './online-use.ts'
 import { PodReadings } from './pod-readings.ts'
 import { RateWindow } from './rates.ts'
 
@@ -42,6 +43,9 @@ export interface GuardReading {
   readonly nodeMilli: number | undefined
   /** Milli-CPU of the offline root. */
   readonly offlineMilli: number | undefined
+  /** Milli-CPU of online pods, on average and over this beat; but for those below the offline root. */
+  readonly onlineMilli: number | undefined
+  readonly onlineLatestMilli: number | undefined
   /** Share of the time in which some task of online work waited for CPU; undefined where groups count no stalls. */
   readonly onlinePressurePermyriad: number | undefined
   /** Memory available, of all memory; at most 100 ms old. */
@@ -62,12 +66,15 @@ export class Sensor {
   readonly #offlineRoot: GroupPath
   readonly #nodeCpu: RateWindow
   readonly #offlineCpu: RateWindow
+  readonly #onlineUse: OnlineUse
   readonly #node: WholeNode
   readonly #online: OnlinePressure
   readonly #lookups: Lookups
   readonly #guardReading: { -readonly [Key in keyof GuardReading]: GuardReading[Key] } = {
     nodeMilli: undefined,
     offlineMilli: undefined,
+    onlineMilli: undefined,
+    onlineLatestMilli: undefined,
     onlinePressurePermyriad: undefined,
     availablePermyriad: undefined,
   }
@@ -82,6 +89,7 @@ export class Sensor {
     this.#offlineRoot = qosRoot(layout, 'BestEffort')
     this.#nodeCpu = new RateWindow(windowMs)
     this.#offlineCpu = new RateWindow(windowMs)
+    this.#onlineUse = new OnlineUse(kernel, { pods: podsRoot(layout), offline: this.#offlineRoot }, windowMs)
     this.knobs = new KnobReadings(kernel)
     this.pods = new PodReadings(kernel, layout, this.knobs)
     this.#node = new WholeNode(kernel, pressureMs)
@@ -125,6 +133,9 @@ export class Sensor {
     const reading = this.#guardReading
     reading.nodeMilli = this.#guardMilli(this.#nodeCpu, nowMs)
     reading.offlineMilli = this.#guardMilli(this.#offlineCpu, nowMs)
+    const online = this.#onlineUse.ratesAt(nowMs)
+    reading.onlineMilli = online?.usedMilli
+    reading.onlineLatestMilli = online?.latestMilli
     reading.onlinePressurePermyriad = this.#online.beat(nowMs)
     if (!this.#online.countsStalls) this.#node.sampleRunQueue(nowMs)
     reading.availablePermyriad = this.#node.availablePermyriad(nowMs)
@@ -156,6 +167,7 @@ export class Sensor {
     this.#seq += 1
     const node = this.#cpuReading(this.#nodeCpu, kernel.nodeCpuSource)
     const offline = this.#cpuReading(this.#offlineCpu, this.#offlineRoot)
+    const onlineCpu = this.#onlineUse.reading(at.nowMs)
     return {
       seq: this.#seq,
       nowMs: at.nowMs,
@@ -165,7 +177,7 @@ export class Sensor {
       topology: this.#topology,
       capabilities: kernel.capabilities,
       node: { ...this.#node.readings, ...(node === undefined ? {} : { cpu: node }) },
-      online: this.#online.readings,
+      online: onlineCpu === undefined ? this.#online.readings : { ...this.#online.readings, cpu: onlineCpu },
       bestEffort: { group: this.#offlineRoot, ...(offline === undefined ? {} : { cpu: offline }) },
       pods: { pods: this.pods.readings, everRead: list.everRead, atMs: list.atMs, source: list.source, problems: list.problems },
       unlistedGroups: this.pods.unlisted,
@@ -184,6 +196,7 @@ export class Sensor {
     const offlineUs = kernel.readCpuUsageUs(this.#offlineRoot)
     if (nodeUs !== undefined) this.#nodeCpu.add(nowMs, nodeUs)
     if (offlineUs !== undefined) this.#offlineCpu.add(nowMs, offlineUs)
+    this.#onlineUse.sample(nowMs, offlineUs, this.#topology.online.size)
   }
 
   #cpuReading(window: RateWindow, source: string): Reading<CpuUse> | undefined {

@@ -16,6 +16,7 @@ import {
   visit,
   type YAMLMap,
 } from 'yaml'
+import { oneLine } from '../model/index.ts'
 
 /** Nodes within nodes, as the parser counts them. The deepest of a Pod, managedFields, stand at some 30. */
 const MAX_DEPTH = 100
@@ -51,7 +52,7 @@ export function* readDocuments(text: string): Generator<ManifestDocument> {
 
 function problemDocument(line: number, message: string): ManifestDocument {
   // One line, whatever of the text the library quotes.
-  return { line, problem: { line, message: message.replaceAll(/\s+/g, ' ').slice(0, MAX_MESSAGE) }, toJS: () => undefined }
+  return { line, problem: { line, message: oneLine(message, MAX_MESSAGE) }, toJS: () => undefined }
 }
 
 /** The parser keeps a stack of its own and does not recurse: here the depth can be told before anything does. */

@@ -6,8 +6,6 @@ import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { CpuSet } from '../../src/cpu/index.ts'
 import { processesBelow } from '../../src/kernel/processes.ts'
 import type { LinuxKernel } from '../../src/kernel/linux-kernel.ts'
@@ -15,12 +13,12 @@ import { openKernel } from '../../src/kernel/index.ts'
 import { isQuota, IoLimits, type KnobKind, type KnobValue } from '../../src/model/index.ts'
 import { TOPOLOGIES } from '../support/topologies.ts'
 import { plant, PROC, sysfsOf, V1_COMMON, V1_GROUP, v1Tree, V2_GROUP, v2Tree } from '../support/trees-on-disk.ts'
-import { announce, byteStrings, expectAmount, expectAmounts, fuzz, type Verdict } from './support.ts'
+import { announce, byteStrings, expectAmount, expectAmounts, fuzz, type Verdict, scratchDirectory } from './support.ts'
 
 announce('kernel-files')
 
 const GROUP = '/kubepods/besteffort'
-const root = mkdtempSync(join(tmpdir(), 'kube-agent-fuzz-'))
+const root = scratchDirectory()
 const kernels: Partial<Record<'v1' | 'v2', LinuxKernel>> = {}
 const descriptors = new Map<string, number>()
 
@@ -44,7 +42,6 @@ beforeAll(() => {
 
 afterAll(() => {
   for (const fd of descriptors.values()) closeSync(fd)
-  rmSync(root, { recursive: true, force: true })
 })
 
 function kernel(dialect: 'v1' | 'v2'): LinuxKernel {

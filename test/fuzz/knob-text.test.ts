@@ -76,7 +76,7 @@ describe('knobs', () => {
       // The period is a file of its own under v1; this text form does not hold it.
       const again = file.decode(file.encode(value).trim())
       if (!identicalValue(again, value))
-        throw new Error(`${dialect} ${kind}: ${String(value)} is written as ${file.encode(value)}`)
+        throw new Error(`${dialect} ${kind}: ${JSON.stringify(value)} is written as ${file.encode(value)}`)
     }
     return verdict
   })

@@ -1,18 +1,17 @@
 /** Any texts in any of the files of sysfs: a topology in which each online CPU has one place, or the one error that says what is wrong. */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { type CpuTopology, CpuSet } from '../../src/cpu/index.ts'
 import { readPossible, readTopology } from '../../src/kernel/sysfs-topology.ts'
 import { AgentError } from '../../src/model/index.ts'
 import { plant, type Tree } from '../support/trees-on-disk.ts'
-import { announce, expectAmounts, fuzz, spoilt, texts } from './support.ts'
+import { announce, expectAmounts, fuzz, spoilt, texts, scratchDirectory } from './support.ts'
 
 announce('topology')
 
-const root = mkdtempSync(join(tmpdir(), 'kube-agent-fuzz-'))
+const root = scratchDirectory()
 const good = join(root, 'good')
 const sys = join(root, 'sys')
 
@@ -47,8 +46,6 @@ beforeAll(() => {
   files = filesBelow(good).map((path) => path.slice(good.length + 1))
 })
 
-afterAll(() => rmSync(root, { recursive: true, force: true }))
-
 function check(topology: CpuTopology): void {
   const { online, cpus, sockets, nodes, caches, cores } = topology
   expectAmounts(cpus)
@@ -65,7 +62,7 @@ function check(topology: CpuTopology): void {
 const changes = fc.array(
   fc.tuple(
     fc.nat(100),
-    fc.option(texts('0-1\n', '0\n', '-1\n', '3\n', 'Unified\n', '0-8191\n', '0,2-5\n'), { nil: undefined, freq: 20 }),
+    fc.option(texts('0-1\n', '0\n', '-1\n', '3\n', 'Unified\n', '0-63\n', '0,2-5\n'), { nil: undefined, freq: 20 }),
   ),
   { maxLength: 4 },
 )
@@ -95,6 +92,13 @@ describe('sysfs', () => {
         writeFileSync(path, readFileSync(join(good, path.slice(sys.length + 1))))
       }
     }
+  })
+
+  it('with the most CPUs that there can be is read, though nothing is known of them but their numbers', () => {
+    const online = join(sys, 'devices/system/cpu/online')
+    writeFileSync(online, '0-8191\n')
+    check(readTopology(sys))
+    writeFileSync(online, '0-1\n')
   })
 
   fuzz(

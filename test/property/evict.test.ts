@@ -38,6 +38,7 @@ const pod = fc.record({
       createdWallMs: fc.constantFrom(0, 1_699_999_000_000, 1_800_000_000_000),
       controllerKind: fc.constantFrom('Job', 'Job', 'Job', 'ReplicaSet', 'ReplicaSet', 'DaemonSet', 'Node'),
       isStatic: fc.constant(true as const),
+      isEnding: fc.constant(true as const),
     },
     { requiredKeys: [] },
   ),
@@ -46,9 +47,11 @@ const pods = fc.array(pod, { minLength: 1, maxLength: 10, size: 'max' }).map((li
   list.map(({ extra, usesMilli, ...literal }, index): PodReading => {
     const uses = usesMilli === undefined ? {} : { usesMilli }
     const reading = readingOf({ ...literal, ...uses, uid: `p${index}` }, START_MS)
-    // A static pod is rare among the others.
-    const { isStatic, ...most } = extra
-    return { ...reading, spec: { ...reading.spec, ...most, ...(isStatic === true && index % 3 === 0 ? { isStatic } : {}) } }
+    // A static pod is rare among the others, and so is one that goes already.
+    const { isStatic, isEnding, ...most } = extra
+    const goes = isEnding === true && index % 3 === 1 ? { isEnding } : {}
+    const stays = isStatic === true && index % 3 === 0 ? { isStatic } : {}
+    return { ...reading, spec: { ...reading.spec, ...most, ...goes, ...stays } }
   }),
 )
 
@@ -148,7 +151,8 @@ describe('evictions', () => {
           const { reading, qosClass } = podOf(tick, wish)
           expect(isOffline(qosClass)).toBe(true)
           expect(wish.qosClass).toBe(qosClass)
-          expect([reading.present, hasEnded(reading.spec), reading.spec.isStatic]).toEqual([true, false, undefined])
+          const { isStatic, isEnding } = reading.spec
+          expect([reading.present, hasEnded(reading.spec), isStatic, isEnding]).toEqual([true, false, undefined, undefined])
           expect(['DaemonSet', 'Node']).not.toContain(reading.spec.controllerKind)
           expect(tick.wanted).toContain(wish.rung)
           if (wish.rung === 'memoryEvictOt') expect(qosClass).toBe('OT')
@@ -167,7 +171,8 @@ describe('evictions', () => {
           if (wish.qosClass !== 'BE' || wish.dryRun) continue
           count += 1
           const untouched = tick.pods.filter(({ reading: { spec, present }, qosClass }) => {
-            const couldGo = present && !hasEnded(spec) && spec.isStatic !== true && spec.createdWallMs === 0
+            const stays = !hasEnded(spec) && spec.isStatic !== true && spec.isEnding !== true
+            const couldGo = present && stays && spec.createdWallMs === 0
             const isKnown = recent.some((record) => record.wish.uid === spec.uid) || isPending(lived, tick, spec.uid)
             return qosClass === 'OT' && couldGo && !['DaemonSet', 'Node'].includes(spec.controllerKind ?? '') && !isKnown
           })

@@ -190,13 +190,19 @@ describe('the rungs of CPU', () => {
     expect(frozen).toBeGreaterThan(10)
   })
 
-  it('evict nobody while anything is sold beyond what is allocated (I46)', () => {
+  it('evict nobody while anything is sold beyond what is allocated, nor for CPU with more than the floor allowed (I46, I69)', () => {
     let wishes = 0
-    forLongHistories((lived) => {
+    forLongHistories((lived, history) => {
+      const { exitPermyriad } = configFor(history).cpuEvict
       for (const { decision } of lived) {
         wishes += decision.evictions.length
         if (decision.evictions.length === 0) continue
         for (const { units, because } of decision.offers) expect(units).toBe(because.allocatedUnits)
+        const now = decision.suppression
+        if (now === undefined || decision.evictions.every(({ rung }) => rung !== 'cpuEvict')) continue
+        expect(now.allowanceMilli).toBe(Math.min(now.inputs.floorMilli, decision.placement.bestEffort.size * 1000))
+        const isFull = now.inputs.nodeMilli * 10_000 >= exitPermyriad * now.inputs.capacityMilli - now.inputs.capacityMilli
+        expect(isFull || now.pressure?.is === 'cut' || now.pressure?.is === 'hold').toBe(true)
       }
     })
     expect(wishes).toBeGreaterThan(0)

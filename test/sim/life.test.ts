@@ -3,13 +3,16 @@
  * killed, others write. Every write must be taken (I12), calm must be reached (I13), and release must leave the node as it was (I14).
  */
 import * as fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { isSuccess } from '../../src/model/index.ts'
 import { configOf } from '../support/config.ts'
 import { withDirectory } from '../support/journaled-node.ts'
 import { SimulatedAgent } from '../support/simulated-agent.ts'
 import { GIB, OFFLINE_ROOT, type PodLiteral, specOf } from '../support/snapshots.ts'
 import { textOf } from '../support/trees.ts'
+
+// Whole lives: some seconds each, and many times that on a machine that is busy.
+vi.setConfig({ testTimeout: 120_000 })
 
 const KINDS: readonly Omit<PodLiteral, 'uid'>[] = [
   { asks: { 'be-cpu': 20, 'be-memory': 2 } },

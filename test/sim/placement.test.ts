@@ -3,7 +3,7 @@
  * go, when the agent is killed and when CPUs are unplugged and come back, and that no write is ever refused.
  */
 import * as fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { CpuSet } from '../../src/cpu/index.ts'
 import type { Dialect } from '../../src/model/index.ts'
 import { isSuccess, podGroup } from '../../src/model/index.ts'
@@ -12,6 +12,9 @@ import { withDirectory } from '../support/journaled-node.ts'
 import { SimulatedAgent } from '../support/simulated-agent.ts'
 import { LAYOUT, type PodLiteral, specOf, topologyOf, type TopologyName } from '../support/snapshots.ts'
 import { textOf } from '../support/trees.ts'
+
+// Whole lives: some seconds each, and many times that on a machine that is busy.
+vi.setConfig({ testTimeout: 120_000 })
 
 const label = (value: string) => ({ 'kube-agent.io/qos-class': value })
 const LSX = (uid: string, requestsMilli = 2000): PodLiteral => ({

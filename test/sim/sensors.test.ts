@@ -4,12 +4,15 @@
  * no lasting harm: every write stays legal and within its bounds, and when it tells the truth again the node is as it would have been.
  */
 import * as fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { RuleName } from '../../src/model/index.ts'
 import { DEFAULTS } from '../support/config.ts'
 import { CAPACITY_MILLI, DIALECTS, FLOOR_MILLI, type LoopLiteral, onNode, type Watch } from '../support/closed-loop.ts'
 import { Lies, lyingKernel, SENSORS, type SensorName, WAYS } from '../support/lying-kernel.ts'
 import type { SimulatedAgent } from '../support/simulated-agent.ts'
+
+// Whole lives: some seconds each, and many times that on a machine that is busy.
+vi.setConfig({ testTimeout: 120_000 })
 
 interface Deceived {
   readonly sim: SimulatedAgent
@@ -57,7 +60,7 @@ describe.each(DIALECTS)('a counter of CPU time that is missing, under %s,', (dia
         expect(offers(sim).every((units, index) => units <= (offered[index] ?? 0))).toBe(true)
         // It is back: in steps, and all the way.
         watch.run(2000)
-        expect(sim.rootMilli).toBeLessThanOrEqual(FLOOR_MILLI + 2 * 800)
+        expect(sim.rootMilli).toBeLessThanOrEqual(FLOOR_MILLI + 3 * 800)
         watch.run(15_000)
         expect(sim.rootMilli).toBeGreaterThan(4400)
         expect(silentRules(sim)).toEqual([])
@@ -68,26 +71,22 @@ describe.each(DIALECTS)('a counter of CPU time that is missing, under %s,', (dia
   it('never lets anything grow, whichever sensors are missing and whenever (I9)', () => {
     const gap = fc.record({
       sensor: fc.constantFrom('nodeCpu' as const, 'offlineCpu' as const),
-      ms: fc.integer({ min: 25, max: 9000 }),
+      beats: fc.integer({ min: 1, max: 360 }),
       pauseMs: fc.integer({ min: 25, max: 4000 }),
       lsMilli: fc.nat(CAPACITY_MILLI),
     })
     fc.assert(
-      fc.property(fc.array(gap, { minLength: 1, maxLength: 4 }), (gaps) =>
+      fc.property(fc.array(gap, { minLength: 1, maxLength: 5 }), (gaps) =>
         deceived({ dialect, quietMs: 6000 }, ({ sim, watch, lie }) => {
-          for (const { sensor, ms, pauseMs, lsMilli } of gaps) {
+          for (const { sensor, beats, pauseMs, lsMilli } of gaps) {
+            const ms = beats * DEFAULTS.loop.guardMs
             watch.run(pauseMs)
             sim.node.setDemand('ls', lsMilli)
             lie(sensor, 'missing', ms)
-            // What was read last may still be acted on while it is young; it is as old as it was, so it can't raise the target.
-            const before = sim.rootMilli
+            watch.run(75)
             watch.reset()
-            watch.run(ms)
-            expect(Math.max(...watch.levels)).toBeLessThanOrEqual(before + 800 * 3)
-            if (ms > DEFAULTS.loop.calmMs * 2 + 1000) {
-              const late = watch.levels.slice(-(ms - DEFAULTS.loop.calmMs * 2 - 100) / DEFAULTS.loop.guardMs)
-              expect([...late].sort((a, b) => b - a)).toEqual(late)
-            }
+            watch.run(Math.max(0, ms - 75))
+            expect([...watch.levels].sort((a, b) => b - a)).toEqual(watch.levels)
             expect(watch.leastRootMilli).toBeGreaterThanOrEqual(FLOOR_MILLI - 1)
           }
         }),
@@ -147,7 +146,7 @@ describe.each(DIALECTS)('whatever sensors say, under %s,', (dialect) => {
     lsMilli: fc.nat(CAPACITY_MILLI),
   })
 
-  it('nothing fails, offline work keeps its floor and stays within its CPUs, and all is well again 40 s after the last lie', () => {
+  it('nothing fails, offline work keeps its floor and stays within its CPUs, and all is well again two minutes after the last lie', () => {
     fc.assert(
       fc.property(fc.array(lie, { minLength: 1, maxLength: 6 }), (told) =>
         deceived({ dialect, quietMs: 5000, keep: 50 }, ({ sim, watch, lie }) => {
@@ -168,7 +167,7 @@ describe.each(DIALECTS)('whatever sensors say, under %s,', (dialect) => {
           expect(sim.records.at(-1)?.decision.memory?.ladder.inForce).toEqual([])
         }),
       ),
-      { numRuns: 12 },
+      { numRuns: 8 },
     )
   })
 

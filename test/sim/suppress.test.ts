@@ -3,7 +3,7 @@
  * flap, and that the agent's own restarts and the death of pods do not disturb any of it.
  */
 import * as fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Dialect } from '../../src/model/index.ts'
 import { isSuccess, quotaOf } from '../../src/model/index.ts'
 import { configOf, DEFAULTS } from '../support/config.ts'
@@ -11,6 +11,9 @@ import { withDirectory } from '../support/journaled-node.ts'
 import { type PodLiteral, specOf, topologyOf } from '../support/snapshots.ts'
 import { SimulatedAgent } from '../support/simulated-agent.ts'
 import { textOf } from '../support/trees.ts'
+
+// Whole lives: some seconds each, and many times that on a machine that is busy.
+vi.setConfig({ testTimeout: 120_000 })
 
 const BE: PodLiteral = { uid: 'be', asks: { 'be-cpu': 60 } }
 const OT: PodLiteral = { uid: 'ot', asks: { 'ot-cpu': 40 } }

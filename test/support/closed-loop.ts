@@ -8,6 +8,7 @@ import type { Dialect } from '../../src/model/index.ts'
 import { isQuota, isSuccess, quotaMilliCpu } from '../../src/model/index.ts'
 import { DEFAULTS } from './config.ts'
 import { withDirectory } from './journaled-node.ts'
+import type { SimEvictor } from './sim-evictor.ts'
 import { SimulatedAgent, type SimulatedAgentOptions } from './simulated-agent.ts'
 import { OFFLINE_ROOT, type PodLiteral, specOf } from './snapshots.ts'
 import { textOf } from './trees.ts'
@@ -69,6 +70,15 @@ export function expectReleased(sim: SimulatedAgent, before: Readonly<Record<stri
   const after = textOf(sim.kernel)
   const expected = Object.fromEntries(Object.entries(before).filter(([knob]) => knob in after))
   expect(after).toEqual(expected)
+}
+
+/** For how long nothing had been for sale without a break when the first pod was asked to go; Infinity if none was. In ms. */
+export function salesStoppedMs({ records }: SimulatedAgent, { requests }: SimEvictor): number {
+  const firstMs = requests[0]?.atMs
+  if (firstMs === undefined) return Infinity
+  const before = records.filter(({ snapshot }) => snapshot.nowMs <= firstMs)
+  const sold = before.findLast(({ decision: { offers } }) => offers.some(({ because }) => because.bound !== 'hold'))
+  return firstMs - (sold?.snapshot.nowMs ?? -Infinity)
 }
 
 /** How soon offline work has to have made way: what online work has used for so long without a break, offline work must have left to it. */

@@ -110,3 +110,13 @@ export function withDirectory<T>(body: (directory: string) => T): T {
     rmSync(directory, { recursive: true, force: true })
   }
 }
+
+/** The same for a body that takes its time. */
+export async function withDirectoryAsync(body: (directory: string) => Promise<void>): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'kube-agent-test-'))
+  try {
+    await body(directory)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}

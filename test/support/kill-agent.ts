@@ -6,14 +6,17 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { KillNode } from './kill-node.ts'
 
-const BUNDLE = resolve(import.meta.dirname, '../../dist/kube-agent.mjs')
-/** Nothing was written for so long: it is killed all the same. */
-const LONGEST_MS = 1500
+/** The build to be killed; another one than that of this tree by KUBE_AGENT=FILE. */
+const BUNDLE = process.env['KUBE_AGENT'] ?? resolve(import.meta.dirname, '../../dist/kube-agent.mjs')
+/** A start on a machine that has much else to do. */
+const START_LIMIT_MS = 10_000
+/** Nothing more was written for so long: it is killed all the same. */
+const WRITE_LIMIT_MS = 400
 
 /** When to kill. */
 export type Instant =
-  /** So long after the start of the process. */
-  | { readonly is: 'delay'; readonly ms: number }
+  /** At this share of the time that a start usually takes. */
+  | { readonly is: 'starting'; readonly share: number }
   /** At once when the journal is written for the nth time: between the record and the write that it is about, or soon after. */
   | { readonly is: 'journal'; readonly times: number }
   /** So long after the journal was written for the first time. */
@@ -55,6 +58,12 @@ export class KillAgent {
     return code ?? by
   }
 
+  /** Waits for its end, and returns its exit code; throws when it does not end in time. */
+  async ended(limitMs: number): Promise<number | null> {
+    if (!this.hasEnded) await once(this.child, 'exit', { signal: AbortSignal.timeout(limitMs) })
+    return this.child.exitCode
+  }
+
   /** Waits until its log has a line with this message; throws after 10 s, and when it has ended. */
   async says(msg: string): Promise<void> {
     for (let tries = 0; tries < 1000; tries += 1) {
@@ -74,40 +83,61 @@ export interface LogLine {
   readonly [field: string]: unknown
 }
 
-/** Kills the agent at an instant. Returns how it ended, and whether the instant came at all. */
-export async function killAt(agent: KillAgent, node: KillNode, instant: Instant): Promise<{ by: unknown; came: boolean }> {
-  if (instant.is === 'delay') {
-    await sleep(instant.ms)
-    return { by: await agent.end('SIGKILL'), came: true }
+/** Kills agents, and learns meanwhile how long one takes to start: machines differ, and so does one from minute to minute. */
+export class Killer {
+  readonly #node: KillNode
+  #startMs = 300
+
+  constructor(node: KillNode) {
+    this.#node = node
   }
-  const wanted = instant.is === 'journal' ? instant.times : 1
-  const came = await journalWritten(node, wanted, LONGEST_MS, () => {
-    // At once, in the very event: each turn of the loop would be a write that is done with.
-    if (instant.is === 'journal') agent.child.kill('SIGKILL')
-  })
-  if (came && instant.is === 'running') await sleep(instant.ms)
-  return { by: await agent.end('SIGKILL'), came }
+
+  /** Kills the agent at an instant. Returns how it ended, and whether the instant came at all. */
+  async killAt(agent: KillAgent, instant: Instant): Promise<{ readonly by: unknown; readonly came: boolean }> {
+    const beganMs = performance.now()
+    if (instant.is === 'starting') {
+      await sleep(instant.share * this.#startMs)
+      return { by: await agent.end('SIGKILL'), came: true }
+    }
+    const times = instant.is === 'journal' ? instant.times : 1
+    const came = await journalWritten(this.#node, {
+      times,
+      first: () => (this.#startMs = performance.now() - beganMs),
+      // In the very event: each turn of the loop would be a write that is done with.
+      last: () => instant.is === 'journal' && agent.child.kill('SIGKILL'),
+    })
+    if (came && instant.is === 'running') await sleep(instant.ms)
+    return { by: await agent.end('SIGKILL'), came }
+  }
+}
+
+interface Writes {
+  readonly times: number
+  readonly first: () => void
+  readonly last: () => void
 }
 
 /** Waits until the journal was written so many times; false when that took too long. */
-function journalWritten(node: KillNode, times: number, limitMs: number, then: () => void): Promise<boolean> {
+function journalWritten(node: KillNode, { times, first, last }: Writes): Promise<boolean> {
   return new Promise((resolve) => {
-    let left = times
+    let seen = 0
     const name = basename(node.journalFile)
     const end = (came: boolean): void => {
       clearTimeout(timer)
       watcher.close()
       resolve(came)
     }
+    let timer = setTimeout(() => end(false), START_LIMIT_MS)
     const watcher = watch(dirname(node.journalFile), (_event, file) => {
       // Its rewriting counts as well: records are lost most easily there.
-      if (file?.startsWith(name) !== true || left === 0) return
-      left -= 1
-      if (left > 0) return
-      then()
-      end(true)
+      if (file?.startsWith(name) !== true || seen === times) return
+      seen += 1
+      if (seen === 1) first()
+      if (seen === times) last()
+      clearTimeout(timer)
+      if (seen === times) end(true)
+      else timer = setTimeout(() => end(false), WRITE_LIMIT_MS)
     })
-    const timer = setTimeout(() => end(false), limitMs)
   })
 }
 
@@ -123,12 +153,11 @@ export function runRelease(node: KillNode): Ran {
   return { code: run.status, signal: run.signal, output: run.stdout + run.stderr }
 }
 
-/** Starts `kube-agent release` and kills it after a while, or when it has written to the journal so many times. */
-export async function killRelease(node: KillNode, instant: Instant): Promise<void> {
+/** Starts `kube-agent release` and kills it when it has written to the journal so many times, or has ended. */
+export async function killRelease(node: KillNode, times: number): Promise<void> {
   const child = spawn(process.execPath, [BUNDLE, 'release', '--config', node.configFile], { stdio: 'ignore', cwd: '/' })
   const ended = once(child, 'exit')
-  if (instant.is === 'journal') await journalWritten(node, instant.times, 500, () => child.kill('SIGKILL'))
-  else await sleep(instant.ms)
+  await Promise.race([journalWritten(node, { times, first: () => undefined, last: () => child.kill('SIGKILL') }), ended])
   child.kill('SIGKILL')
   await ended
 }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openWriting } from '../../src/compose.ts'
 import { CpuSet } from '../../src/cpu/index.ts'
 import type { GroupPath, JournaledKnob, KnobKind, KnobValue } from '../../src/model/index.ts'
-import { identicalValue, isHeld, isQuota, KNOB_KINDS, quotaMilliCpu } from '../../src/model/index.ts'
+import { identicalValue, isHeld, isQuota, KNOB_KINDS, parentGroup, quotaMilliCpu } from '../../src/model/index.ts'
 import { DWELL_MS, GROWTH_PERMYRIAD, type KillNode } from './kill-node.ts'
 
 export interface Found {
@@ -34,11 +34,12 @@ export function examine(node: KillNode): Found {
   let between = 0
   for (const group of node.all) {
     for (const kind of KNOB_KINDS) {
-      const now = kernel.readKnob(group, kind)
+      const now = kernel.capabilities.knobs[kind].usable ? kernel.readKnob(group, kind) : undefined
       if (now === undefined) continue
       const entry = journal.entries.get(group, kind)
       if (entry !== undefined) journaled += 1
-      if (entry !== undefined && entry.ours.length > 0 && !isHeld(now, entry.ours[0])) between += 1
+      // The weight of an idle group reads what the kernel makes of it.
+      if (entry?.ours[0] !== undefined && kind !== 'weight' && !isHeld(now, entry.ours[0])) between += 1
       const problem = problemOf(node, { group, kind, now, entry })
       if (problem !== undefined) problems.push(`${kind} of ${group}: ${problem}`)
     }
@@ -58,7 +59,9 @@ function problemOf(node: KillNode, { group, kind, now, entry }: Knob): string | 
   // Kernel: what the weight of an idle group reads is nobody's value; its original is on record, which is what counts.
   const isIdle = kind === 'weight' && node.kernel.readKnob(group, 'idle') === 1
   if (entry === undefined) {
-    const isUntouched = identicalValue(now, before) || identicalValue(now, node.asMade(group, kind))
+    // Kernel: under v1 what is below a frozen group reads as frozen too.
+    const isBelow = kind === 'freeze' && node.kernel.readKnob(parentGroup(group), kind) === 1
+    const isUntouched = isBelow || identicalValue(now, before) || identicalValue(now, node.asMade(group, kind))
     return isUntouched ? undefined : `reads ${show(now)}, was ${show(before)}, and is not on record`
   }
   if (!identicalValue(entry.original, before)) return `was ${show(before)}, on record is ${show(entry.original)}`
@@ -70,34 +73,39 @@ function show(value: KnobValue | undefined): string {
   return value instanceof CpuSet ? value.toString() : (JSON.stringify(value) ?? 'nothing')
 }
 
+/** Knobs of a pod that have one value for as long as it lives, with the pods of this test. */
+const STEADY = ['cpuset', 'memoryMax', 'weight', 'idle'] as const satisfies readonly KnobKind[]
+
 /**
- * Where the pods are. A pod that has been narrowed stays where it is over any number of kills, until it goes or the node is released; an
- * offline one moves only when an online one with CPUs of its own has come or gone.
+ * What the pods hold. A pod that has been placed, limited and given its identity stays as it is over any number of kills, until it goes or
+ * the node is released: an agent that begins anew and does not know enough yet must lift nothing, and move nobody.
  */
-export class Homes {
-  #homes = new Map<GroupPath, CpuSet>()
-  /** How often a pod was found where it had been. */
+export class Held {
+  readonly #held = new Map<string, KnobValue>()
+  /** How often a knob was found as it had been. */
   kept = 0
 
-  /** Pods that have moved since the last look, in words. */
+  /** Knobs that have changed since the last look, in words. */
   look(node: KillNode): string[] {
-    const moved: string[] = []
+    const changed: string[] = []
     for (const uid of node.uids) {
-      const group = node.groupOf(uid)
-      const set = node.kernel.readKnob(group, 'cpuset')
-      if (!(set instanceof CpuSet)) continue
-      const home = this.#homes.get(group)
-      if (set.isEmpty) moved.push(`${uid} has no CPU`)
-      else if (home !== undefined && !set.equals(home)) moved.push(`${uid} was on ${home.toString()} and is on ${set.toString()}`)
-      else if (home !== undefined) this.kept += 1
-      else if (!set.equals(node.everyCpu)) this.#homes.set(group, set)
+      for (const kind of STEADY) {
+        const group = node.groupOf(uid)
+        const now = node.kernel.readKnob(group, kind)
+        const key = `${kind} of ${group}`
+        const before = this.#held.get(key)
+        if (now instanceof CpuSet && now.isEmpty) changed.push(`${key} is empty`)
+        else if (before !== undefined && !identicalValue(now, before)) changed.push(`${key} was ${show(before)}, is ${show(now)}`)
+        else if (before !== undefined) this.kept += 1
+        else if (now !== undefined && !identicalValue(now, node.before(group, kind))) this.#held.set(key, now)
+      }
     }
-    return moved
+    return changed
   }
 
-  /** Forgets where these pods were, or all. */
-  forget(groups: readonly GroupPath[] = [...this.#homes.keys()]): void {
-    for (const group of groups) this.#homes.delete(group)
+  /** For a release. */
+  forget(): void {
+    this.#held.clear()
   }
 }
 
@@ -109,6 +117,7 @@ export class QuotaWatch {
   readonly #node: KillNode
   readonly #limited = new Map<GroupPath, number>()
   #running = true
+  #resting = false
   #rootMs = 0
 
   constructor(node: KillNode) {
@@ -118,17 +127,22 @@ export class QuotaWatch {
 
   async #run(): Promise<void> {
     while (this.#running) {
-      this.look()
+      if (!this.#resting) this.#look()
       await sleep(10)
     }
   }
 
-  /** After a release, where quotas are lifted. */
-  forget(): void {
+  /** For a release, which lifts quotas. */
+  rest(): void {
+    this.#resting = true
     this.#limited.clear()
   }
 
-  look(): void {
+  goOn(): void {
+    this.#resting = false
+  }
+
+  #look(): void {
     const root = this.#node.offlineRoot
     this.looks += 1
     for (const group of [root, ...this.#node.uids.map((uid) => this.#node.groupOf(uid))]) {

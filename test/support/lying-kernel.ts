@@ -27,6 +27,7 @@ export const WAYS = ['missing', 'frozen', 'back', 'tenfold', 'garbage'] as const
 export interface Lie {
   readonly sensor: SensorName
   readonly how: (typeof WAYS)[number]
+  /** Every reading after this, up to and with `untilMs`. */
   readonly fromMs: number
   readonly untilMs: number
 }
@@ -45,7 +46,7 @@ export class Lies {
   /** What a file is made to say that truly says `truth`. */
   tell(sensor: SensorName, file: string, truth: number | undefined): number | undefined {
     const nowMs = this.#nowMs()
-    const lie = this.list.find((one) => one.sensor === sensor && one.fromMs <= nowMs && nowMs < one.untilMs)
+    const lie = this.list.find((one) => one.sensor === sensor && one.fromMs < nowMs && nowMs <= one.untilMs)
     if (lie === undefined || truth === undefined) return truth
     const files = this.#first.get(lie) ?? new Map<string, number>()
     this.#first.set(lie, files)

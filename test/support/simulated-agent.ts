@@ -3,7 +3,7 @@
  * does, with nobody else's clock. A trace of every tick is kept.
  */
 import { Actuator, RestoreJournal } from '../../src/actuate/index.ts'
-import { Agent, type Publisher } from '../../src/agent.ts'
+import { Agent, type Publisher, type TickSink } from '../../src/agent.ts'
 import type { Config } from '../../src/config/index.ts'
 import type { Dialect, Evictor, KernelPort, KnobKind, PodList, TickRecord } from '../../src/model/index.ts'
 import { isQuota, quotaMilliCpu } from '../../src/model/index.ts'
@@ -25,6 +25,8 @@ export interface SimulatedAgentOptions {
   readonly port?: (kernel: ModelKernel) => KernelPort
   /** How many of the newest ticks are kept at least. @default all */
   readonly keep?: number
+  /** Stands between the agent and who is told of its ticks. */
+  readonly watch?: (sink: TickSink) => TickSink
 }
 
 export class SimulatedAgent {
@@ -34,6 +36,8 @@ export class SimulatedAgent {
   readonly failures: unknown[] = []
   /** How many guard beats there were; those that ticked are in `records`. */
   beats = 0
+  /** How far the wall clock is from the monotonic one. */
+  wallOffsetMs = 0
   readonly #options: SimulatedAgentOptions
   readonly #port: KernelPort
   #journal: RestoreJournal
@@ -71,7 +75,7 @@ export class SimulatedAgent {
   #beat(guardMs: number): void {
     this.node.advance(guardMs)
     this.beats += 1
-    this.#agent.beat({ nowMs: this.node.nowMs, wallMs: this.node.nowMs }, 0)
+    this.#agent.beat({ nowMs: this.node.nowMs, wallMs: this.node.nowMs + this.wallOffsetMs }, 0)
   }
 
   get isHot(): boolean {
@@ -119,12 +123,12 @@ export class SimulatedAgent {
       stateDirectory: directory,
       bootId: 'boot',
       maxBytes: 65_536,
-      groupId: (group) => this.kernel.groupId(group),
+      groupId: (group) => this.#port.groupId(group),
     })
   }
 
   #start(): Agent {
-    const { config, publisher, evictor, told = (list: PodList) => list } = this.#options
+    const { config, publisher, evictor, told = (list: PodList) => list, watch = (sink: TickSink) => sink } = this.#options
     const { node } = this
     const kernel = this.#port
     const pods = {
@@ -140,11 +144,11 @@ export class SimulatedAgent {
       ...(publisher === undefined ? {} : { publisher }),
       ...(evictor === undefined ? {} : { evictor }),
       writing: { journal: this.#journal, actuator: new Actuator(kernel, this.#journal) },
-      sink: {
+      sink: watch({
         tick: (record) => this.#keep(record),
         tickFailed: (thrown) => this.failures.push(thrown),
         guardBeat: () => undefined,
-      },
+      }),
       stopwatch: () => 0,
     })
   }

@@ -118,6 +118,24 @@ const ticksIn = (agent: SimulatedAgent, ms: number, onBeat?: () => void): number
 const hotTicks = (ms: number): number => ms / DEFAULTS.loop.hotMs
 
 describe('the guard', () => {
+  it('calls for a tick on the first beat of a spike, in calm and while hot, and not on every beat of what lasts', () => {
+    const agent = begin(DEFAULTS)
+    const beatMs = DEFAULTS.loop.guardMs
+    agent.run(10_000)
+    while (ticksIn(agent, beatMs) === 0);
+    expect(agent.isHot).toBe(false)
+    // Less than the low watermark, and a quarter of the CPUs more than before.
+    agent.node.setDemand('ls', 2500)
+    expect([ticksIn(agent, beatMs), agent.isHot]).toEqual([1, true])
+    expect(agent.records.at(-1)?.decision.suppression?.inputs.onlineMilli).toBeGreaterThan(2400)
+    // The next tick is two beats away.
+    while (ticksIn(agent, beatMs) === 0);
+    agent.node.setDemand('ls', 5000)
+    expect(ticksIn(agent, beatMs)).toBe(1)
+    const { hotMs } = DEFAULTS.loop
+    expect(ticksIn(agent, 500)).toBeLessThanOrEqual(500 / hotMs + 1)
+  })
+
   it('finds a quiet node calm', () => {
     const agent = begin(DEFAULTS)
     agent.run(10_000)

@@ -16,6 +16,8 @@ export interface DemoSummary {
   readonly phases: readonly PhaseSummary[]
   /** From the moment the online workload was told to spike to the first narrowing write, in milliseconds on the bed's clock. */
   readonly reactionMs: number | undefined
+  /** The spike came while offline pods were at their floor already, as on a busy machine: there was nothing to narrow. */
+  readonly spikeAtFloor: boolean
   readonly knobsRestored: number
   readonly filesSame: number
   readonly filesDifferent: readonly string[]

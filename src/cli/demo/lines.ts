@@ -116,7 +116,8 @@ export function summaryTable(summary: DemoSummary): string {
   const table = [['phase', 'allowance', 'LS use', 'BE use', 'OT use', 'writes'], ...rows]
   const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => (row[column] ?? '').length))) ?? []
   const lines = table.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('   ')}`.trimEnd())
-  const reaction = summary.reactionMs === undefined ? 'no write was needed' : `${Math.round(summary.reactionMs)} ms`
+  const unanswered = summary.spikeAtFloor ? 'none: offline pods were at their floor already' : 'NONE'
+  const reaction = summary.reactionMs === undefined ? unanswered : `${Math.round(summary.reactionMs)} ms`
   const files = summary.filesSame + summary.filesDifferent.length
   return [
     ...lines,

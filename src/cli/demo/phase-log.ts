@@ -23,17 +23,29 @@ export class PhaseLog {
   readonly #open: OpenPhase[] = []
   #spikeMs: number | undefined
   #reactionMs: number | undefined
+  #isAtFloor = false
+  #spikedAtFloor = false
 
+  /** Ends the phase before. A spike that was not answered within its own phase is never answered: later writes have other reasons. */
   begin(phase: string): void {
+    this.#spikeMs = undefined
     this.#open.push({ phase, least: Infinity, most: -Infinity, sums: { LS: 0, BE: 0, OT: 0 }, ticks: 0, writes: 0 })
   }
 
+  /** To be called in the phase of the spike. */
   spikeStarted(nowMs: number): void {
     this.#spikeMs = nowMs
+    this.#spikedAtFloor = this.#isAtFloor
   }
 
+  /** From the spike to the first narrowing write, in milliseconds; undefined where none answered it. */
   get reactionMs(): number | undefined {
     return this.#reactionMs
+  }
+
+  /** Whether there was nothing left to narrow when the spike came. */
+  get spikeAtFloor(): boolean {
+    return this.#spikedAtFloor
   }
 
   tick(record: TickRecord): void {
@@ -50,6 +62,7 @@ export class PhaseLog {
       phase.ticks += 1
       for (const qosClass of ['LS', 'BE', 'OT'] as const) phase.sums[qosClass] += useOf(record, qosClass)
     }
+    this.#isAtFloor = record.decision.suppression?.bound === 'floor'
     const narrowed = written.some(({ step }) => step.kind === 'quota' && step.phase === 'narrow')
     if (narrowed && this.#spikeMs !== undefined && this.#reactionMs === undefined) {
       this.#reactionMs = record.snapshot.nowMs + record.tookMs - this.#spikeMs

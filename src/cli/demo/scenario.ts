@@ -144,6 +144,7 @@ class Act implements TickSink {
       bed: bed.kind,
       phases: this.#log.phases,
       reactionMs: this.#log.reactionMs,
+      spikeAtFloor: this.#log.spikeAtFloor,
       knobsRestored: report?.restored ?? 0,
       filesSame: same,
       filesDifferent: different,

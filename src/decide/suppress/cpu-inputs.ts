@@ -53,6 +53,12 @@ export interface MeasureMemory {
   readonly sinceMs?: number
 }
 
+/**
+ * A counter of the whole node that stands still while offline work alone uses more than this tells nothing: taken for an idle node, it would let
+ * offline work have what online work uses. Kernel: where /proc/stat is kept by clock ticks, so much shows in it within any window.
+ */
+const STANDING_MILLI = 500
+
 /** The use of the node on this tick. */
 export interface Measured {
   /** Undefined before the first reading. */
@@ -81,15 +87,33 @@ export function measure(
   const rootMilli = reasonable(offline?.value.usedMilli)
   const oldestMs =
     node === undefined || offline === undefined ? Infinity : Math.max(ageMs(node, snapshot.nowMs), ageMs(offline, snapshot.nowMs))
-  if (nodeMilli === undefined || rootMilli === undefined || !(oldestMs <= freshMs)) {
+  // Once it is held for standing still, what little its floor leaves offline work is no proof of the contrary.
+  const isStanding = nodeMilli === 0 && (rootMilli ?? 0) > (memory?.waitingSinceMs === undefined ? STANDING_MILLI : 0)
+  if (nodeMilli === undefined || rootMilli === undefined || isStanding || !(oldestMs <= freshMs)) {
     const held = { ...memory, waitingSinceMs: memory?.waitingSinceMs ?? snapshot.nowMs }
     const inputs = memory?.inputs ?? blindInputs(snapshot, silentMs(held, snapshot.nowMs), config)
     return { ...(inputs === undefined ? {} : { inputs }), stale: true, blind: memory?.inputs === undefined, memory: held }
   }
   const offlineMilli = Math.max(0, rootMilli - untaggedMilli)
-  const online = addPeak(memory?.online, Math.max(0, nodeMilli - offlineMilli), snapshot.nowMs, dwellMs)
+  const onlineMilli = Math.max(0, nodeMilli - offlineMilli) + jumpMilli(snapshot, config)
+  const online = addPeak(memory?.online, onlineMilli, snapshot.nowMs, dwellMs)
   const inputs = inputsOf(snapshot, { nodeMilli, offlineMilli, onlineMilli: peakOf(online), ageMs: oldestMs }, config)
   return { inputs, stale: false, blind: false, memory: { online, inputs, sinceMs: memory?.sinceMs ?? snapshot.nowMs } }
+}
+
+/**
+ * How far the use of online pods over the last guard beat is above their average, in milli-CPU: what a spike has come to before the average
+ * shows it. 0 below the bound, where it would be noise, and without a reading of this tick. It knows nothing of untagged pods, which live
+ * below the best-effort root. No more than all CPUs: what seems more was read late.
+ */
+function jumpMilli({ online, topology, nowMs }: NodeSnapshot, { suppressCpu: { jumpPermyriad }, loop }: Config): number {
+  if (online.cpu === undefined || jumpPermyriad >= 10_000 || !(ageMs(online.cpu, nowMs) <= loop.hotMs)) return 0
+  const latestMilli = reasonable(online.cpu.value.latestMilli)
+  const usedMilli = reasonable(online.cpu.value.usedMilli)
+  if (latestMilli === undefined || usedMilli === undefined) return 0
+  const capacityMilli = topology.online.size * 1000
+  const above = Math.min(capacityMilli, latestMilli) - usedMilli
+  return above > 0 && above >= (capacityMilli * jumpPermyriad) / 10_000 ? above : 0
 }
 
 function blindInputs(snapshot: NodeSnapshot, silentForMs: number, config: Config): SuppressionInputs | undefined {

@@ -1,14 +1,24 @@
 /**
  * What comes once the allowance is at its floor and the node, or online work, still has no rest:
  *   cpuNarrow   offline pods keep to the CPUs dedicated to them, or to as few as the allowance needs: caches and siblings are given back
- *   cpuFreeze   OT pods stand still
- *   cpuEvict    pods go, one after the other; which ones is decided in evict.ts
+ *   cpuFreeze   OT pods stand still, but for those that are on their way out
+ *   cpuEvict    pods go, one after the other, for as long as that is needed; which ones is decided in evict.ts
  * Leaving a rung is to claim nothing any more: the plan puts back what was there before.
  */
 import { CpuSet, type CpuTopology, siblingsClosure, takeFromEnd } from '../../cpu/index.ts'
 import type { Config } from '../../config/types.ts'
-import type { Claim, ClassifiedPod, CpuRung, EvictingRung, LadderState, NodeSnapshot, PlacementState } from '../../model/index.ts'
+import type {
+  Claim,
+  ClassifiedPod,
+  CpuRung,
+  EvictingRung,
+  LadderState,
+  NodeSnapshot,
+  PlacementState,
+  PodReading,
+} from '../../model/index.ts'
 import { CPU_RUNGS, isOffline, sameValue } from '../../model/index.ts'
+import { runsAgent } from '../own.ts'
 import { cpusetGroups } from '../placement.ts'
 import { climb, type LadderMemory, type RungView } from './ladder.ts'
 
@@ -29,7 +39,7 @@ export interface CpuRungView {
   readonly atFloor: boolean
   /** CPU use of the node, of its capacity: the last that was read. */
   readonly nodePermyriad: number
-  /** It was read lately. Nothing is climbed or left while it was not. */
+  /** It was read lately. While it was not, nothing is climbed or left, and nobody has to go. */
   readonly fresh: boolean
   readonly pressure: { readonly over: boolean; readonly under: boolean }
 }
@@ -58,7 +68,7 @@ export function cpuRungs(view: CpuRungView, memory: CpuRungMemory | undefined, c
     claims: inForce.flatMap((name) => claimsOf(name, view, narrowed, config)),
     state: climbed.state,
     memory: next,
-    evicts: inForce.includes('cpuEvict') ? ['cpuEvict'] : [],
+    evicts: views.some((rung) => rung.name === 'cpuEvict' && wantsToEvict(rung, inForce, view)) ? ['cpuEvict'] : [],
   }
 }
 
@@ -78,6 +88,14 @@ function rungView(
     acted,
     ...(impossible === undefined ? {} : { impossible }),
   }
+}
+
+/**
+ * In force, and not yet better than what it is left at: until exitMs is over it stays in force, but nobody has to go for that. Above its floor
+ * the allowance has room to sink, and it may be offline work that fills the node.
+ */
+function wantsToEvict({ name, under }: RungView<CpuRung>, inForce: readonly CpuRung[], { atFloor, fresh }: CpuRungView): boolean {
+  return inForce.includes(name) && fresh && atFloor && !under
 }
 
 function whyImpossible(name: CpuRung, { capabilities, evictions }: NodeSnapshot, config: Config): string | undefined {
@@ -155,9 +173,20 @@ function narrowClaims(view: CpuRungView, narrowed: CpuSet, config: Config): Clai
   })
 }
 
-function freezeClaims({ pods, nodePermyriad }: CpuRungView, config: Config): Claim[] {
+function freezeClaims({ snapshot, pods, nodePermyriad }: CpuRungView, config: Config): Claim[] {
   const because = { code: 'suppress.freeze', nodePermyriad, enterPermyriad: config.cpuFreeze.enterPermyriad } as const
-  return pods.flatMap(({ qosClass, reading: { present, group } }): Claim[] =>
-    qosClass === 'OT' && present ? [{ group, kind: 'freeze', value: 1, rule: 'suppressCpu', because }] : [],
+  return pods.flatMap(({ qosClass, reading }): Claim[] =>
+    qosClass === 'OT' && reading.present && mayStandStill(snapshot, reading)
+      ? [{ group: reading.group, kind: 'freeze', value: 1, rule: 'suppressCpu', because }]
+      : [],
   )
+}
+
+/**
+ * Kernel: what is frozen handles no SIGTERM, and under v1 no SIGKILL either, so a pod that was deleted could not end. An eviction that was
+ * granted is such a deletion, known before the pod is listed with it. And nobody would thaw the agent.
+ */
+function mayStandStill(snapshot: NodeSnapshot, { spec, group }: PodReading): boolean {
+  const is = snapshot.evictions.recent.find(({ wish }) => wish.uid === spec.uid)?.is
+  return spec.isEnding !== true && is !== 'evicted' && is !== 'forced' && !runsAgent(snapshot, group)
 }

@@ -78,7 +78,7 @@ export function suppressCpu(
   if (stale || guard.silent) abstentions.push({ code: 'silent', rule: 'suppressCpu' })
   const allowanceMilli = allowance.level.milli
   const demandMilli = beDemand(use, memory, inputs.capacityMilli, config)
-  const still = stale || guard.mostMilli !== undefined
+  const still = stale || isUnrenewed(inputs, config) || guard.mostMilli !== undefined
   const ot = regulateOt(view, { still, leftMilli: allowanceMilli - demandMilli }, clock, config)
   const steadiness = watchSteadiness(memory.steadiness, { ...clock, allowanceMilli }, config)
   const nodePermyriad = Math.round((inputs.nodeMilli * 10_000) / inputs.capacityMilli)
@@ -152,7 +152,7 @@ function regulateAllowance(
   const silence = { floorMilli: leastMilli, silentMs: silentMs(measured.memory, clock.nowMs) }
   const allowance = measured.stale
     ? cutBlindly(holdOrSink(previous, silence, clock, config), guard, clock)
-    : regulate(guarded(target, guard), previous, clock, config)
+    : regulate(renewed(guarded(target, guard), previousMilli, inputs, config), previous, clock, config)
   return { allowance, guard, atFloor: allowance.level.milli <= leastMilli }
 }
 
@@ -172,6 +172,16 @@ function boundedTarget(inputs: SuppressionInputs, capMilli: number): Target {
 function guarded(target: Target, { mostMilli, state }: Guard): Target {
   if (mostMilli === undefined || mostMilli >= target.milli) return target
   return { milli: mostMilli, bound: state?.is === 'cut' ? 'pressure' : 'pressureHold' }
+}
+
+/** Every tick reads anew: an older reading is one that the kernel did not give this time, and may be from before the last cut. */
+function isUnrenewed({ ageMs }: SuppressionInputs, { loop }: Config): boolean {
+  return ageMs > loop.hotMs
+}
+
+/** What was not read on this tick is good enough to shrink by, but not to grow by (I9). */
+function renewed(target: Target, previousMilli: number, inputs: SuppressionInputs, config: Config): Target {
+  return isUnrenewed(inputs, config) && target.milli > previousMilli ? { milli: previousMilli, bound: 'stale' } : target
 }
 
 /** Online work that waits is reason enough to cut, also while the use of the node can't be read. */
@@ -194,8 +204,12 @@ function regulateOt(
   return regulate({ milli, bound: milli === floorMilli ? 'floor' : 'watermark' }, previous, clock, config)
 }
 
-/** A class that uses this share of what it may use is held back by it: what it would use is not known, so all it asked for counts. */
-const SATURATED = 0.85
+/**
+ * A class that leaves no more than this share of what it may use is held back by it: what it would use is not known, so all it asked for
+ * counts. But less than half of its headroom: what was just left to it beyond its use must not count as used up, or OT would never come to
+ * rest beside a steady BE.
+ */
+const SATURATED_LEFT = 0.15
 
 /**
  * What BE would use if it were let. Readings that began before the last change of the allowance tell of another time: until newer ones
@@ -209,7 +223,8 @@ function beDemand(use: ClassUse, memory: SuppressMemory, capacityMilli: number, 
   if (allowance === undefined || otAllowance === undefined || beDemandMilli === undefined) return seen
   if (use.beSinceMs < allowance.changedMs) return Math.min(use.beAskedMilli, Math.max(beDemandMilli, seen))
   const available = Math.min(use.beAskedMilli, allowance.milli - otAllowance.milli)
-  return use.beMilli >= available * SATURATED ? Math.min(use.beAskedMilli, capacityMilli) : seen
+  const isSaturated = available - use.beMilli <= Math.min(available * SATURATED_LEFT, headroom / 2)
+  return isSaturated ? Math.min(use.beAskedMilli, capacityMilli) : seen
 }
 
 function isHot(inputs: SuppressionInputs, allowanceMilli: number, config: Config): boolean {

@@ -1,6 +1,6 @@
 /**
  * What offline pods have of their configured IO limits, in the manner of the CPU guard: cut at once while online work waits for IO, held
- * until it waits clearly less, given back in small steps. Pure: the share as it stood comes in, the share as it stands goes out.
+ * until it waits clearly less or holding has proved useless, given back in small steps. Pure: the share as it stood comes in, the share as it stands goes out.
  * Kernel: PSI counts a task that blk-throttle holds back as one that waits for IO (psi.rst, io_schedule). In the groups of online work
  * that tells of online work alone; the node's own total, all that there is under cgroup v1, also holds the offline tasks that are being
  * throttled. So cutting may feed the very reading that asks for it: where the floor brings no relief, the guard stands aside.
@@ -24,6 +24,8 @@ export interface IoMemory {
   readonly pressed: boolean
   /** Since when the share has been at its floor while pressed. */
   readonly floorSinceMs?: number
+  /** Since when online work has waited for its exit or longer, but never for longer than the bound. */
+  readonly heldSinceMs?: number
   /** Even the floor brought no relief: the share grows whatever the readings say, until they are below the exit once. */
   readonly futile: boolean
   /** Whether stalls have been read before: a kernel that counts none is not a sensor that has fallen silent. */
@@ -68,17 +70,21 @@ export function regulateShare(
     const uncounted = !memory.seen && nowMs - (memory.changedMs ?? nowMs) >= UNSEEN_MS
     return { memory: uncounted ? grown({ ...memory, pressed: false }, nowMs, config) : memory, is: 'unknown' }
   }
-  const { floorSinceMs: heldSinceMs, ...rest } = memory
+  const { floorSinceMs: _floored, heldSinceMs: _held, ...rest } = memory
   const quiet = pressure.permyriad < exitPermyriad
   const over = pressure.permyriad > pressurePermyriad
   if (quiet) return { memory: grown({ ...rest, pressed: false, futile: false, seen: true }, nowMs, config), is: 'quiet' }
   if (previous.futile) return { memory: grown({ ...rest, pressed: false, seen: true }, nowMs, config), is: 'futile' }
+  const { futileMs } = config.pressure
+  const heldSinceMs = memory.heldSinceMs ?? nowMs
+  if (!over && nowMs - heldSinceMs >= futileMs)
+    return { memory: grown({ ...rest, pressed: false, seen: true, heldSinceMs }, nowMs, config), is: 'quiet' }
   const pressed = over || memory.pressed
-  const held: IoMemory = { ...rest, pressed, seen: true }
+  const held: IoMemory = { ...rest, pressed, seen: true, ...(over ? {} : { heldSinceMs }) }
   if (!pressed || held.sharePermyriad > floorPermyriad)
     return { memory: over ? cut(held, pressure, nowMs, config) : held, is: over ? 'cut' : 'hold' }
-  const floorSinceMs = heldSinceMs ?? nowMs
-  if (nowMs - floorSinceMs < config.pressure.futileMs) return { memory: { ...held, floorSinceMs }, is: over ? 'cut' : 'hold' }
+  const floorSinceMs = memory.floorSinceMs ?? nowMs
+  if (nowMs - floorSinceMs < futileMs) return { memory: { ...held, floorSinceMs }, is: over ? 'cut' : 'hold' }
   return { memory: { ...held, pressed: false, futile: true }, is: 'futile' }
 }
 

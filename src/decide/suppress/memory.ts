@@ -6,6 +6,8 @@
  * A rung is climbed while no more memory is available than its enterPermyriad, and left while more is than its exitPermyriad. What is
  * available is the kernel's own estimate (MemAvailable), for which page cache is not use. Stalls for memory (PSI) climb the next rung too, up to
  * memoryHighBe and no further: with memory to be had they come from groups at limits of their own, and nobody else has to go for those.
+ * Stalls that go on for pressure.futileMs with all of these rungs in force count no more until they have ended once: what offline work could
+ * give back is not what they are for.
  * Without fresh readings nothing is climbed, left or evicted.
  */
 import type { Config } from '../../config/types.ts'
@@ -22,6 +24,7 @@ import type {
   Reading,
 } from '../../model/index.ts'
 import { ageMs, EVICTING_RUNGS, isOffline, MEMORY_RUNGS } from '../../model/index.ts'
+import { defined } from '../defined.ts'
 import { reasonable } from '../peak.ts'
 import { climb, type LadderMemory, type RungView } from './ladder.ts'
 import { HIGH_RUNGS, type HeldHigh, HighClaims, protectionClaims } from './memory-claims.ts'
@@ -32,8 +35,17 @@ export interface MemoryLadderMemory {
   readonly reading?: Reading<MemoryUse>
   /** By UID, of present offline pods while any rung is in force. */
   readonly highs: ReadonlyMap<string, HeldHigh>
+  /** Undefined while there are none, or a rung is ahead that they may climb. */
+  readonly stalls?: StallMemory
   /** Whether the pods were read, and what an agent before this one has left in force is taken over. */
   readonly resumed: boolean
+}
+
+/** Stalls above the bound that every rung that they may climb has not ended. */
+interface StallMemory {
+  readonly sinceMs: number
+  /** They count no more. */
+  readonly futile: boolean
 }
 
 export interface SuppressedMemory {
@@ -59,7 +71,8 @@ export function suppressMemory(
   const highs = new HighClaims(snapshot, pods, config)
   const measured = measure(snapshot, context.memory?.reading, config)
   const resumed = context.memory?.resumed === true ? context.memory : resume(context.memory, snapshot, { highs, measured })
-  const views = viewsOf(snapshot, { measured, highs, held: resumed }, config)
+  const stalls = watchStalls(snapshot, { measured, highs, held: resumed }, config)
+  const views = viewsOf(snapshot, { measured, highs, held: resumed, futile: stalls?.futile === true }, config)
   const before = startsFrom(resumed, context.memory, views)
   const { memory: ladder, state } = climb(before, views, nowMs)
   if (measured.silent) {
@@ -74,7 +87,7 @@ export function suppressMemory(
   return {
     claims: [...highs.claims(held, ladder.inForce), ...protectionClaims(snapshot, pods, config)],
     ...(known === undefined ? {} : { state: { ...stateOf(known, measured, pods, nowMs), ladder: state } }),
-    memory: { ladder, ...(known === undefined ? {} : { reading: known }), highs: held, resumed: resumed.resumed },
+    memory: { ladder, ...defined({ reading: known, stalls }), highs: held, resumed: resumed.resumed },
     holds: ladder.inForce.length > 0,
     evicts: EVICTING_RUNGS.filter((rung) => views.some((view) => view.name === rung && wantsToEvict(view, ladder, measured))),
   }
@@ -129,14 +142,42 @@ function isEvicting(rung: MemoryRung): rung is EvictingRung & MemoryRung {
   return EVICTING_RUNGS.some((name) => name === rung)
 }
 
+/**
+ * Kernel: a task that memory.high holds back counts as stalled (mem_cgroup_handle_over_high), on the node too. What such a rung does must
+ * neither climb the next one nor keep it in force for ever.
+ */
+function isOwnDoing(highs: HighClaims, { highs: held }: MemoryLadderMemory): boolean {
+  return highs.kind === 'memoryHigh' && HIGH_RUNGS.some(({ qosClass }) => highs.isInForce(held, qosClass))
+}
+
+/**
+ * For how long stalls have gone on with nothing left to do about them. Once that has begun it goes on while rungs are left again, since what
+ * memory.high holds back stalls too; it ends with the first reading up to the bound. What was not seen is no ground to call them futile.
+ */
+function watchStalls(snapshot: NodeSnapshot, { measured, highs, held }: RungContext, config: Config): StallMemory | undefined {
+  const { stalls, ladder } = held
+  if (measured.pressureUnknown) return stalls
+  if ((measured.pressurePermyriad ?? 0) <= config.suppressMemory.pressurePermyriad) return undefined
+  const mayClimb = (name: MemoryRung): boolean =>
+    config[name].enabled &&
+    !isEvicting(name) &&
+    !ladder.inForce.includes(name) &&
+    impossibleReason(name, snapshot, highs, config) === undefined
+  if (stalls === undefined && !isOwnDoing(highs, held) && MEMORY_RUNGS.some(mayClimb)) return undefined
+  const sinceMs = stalls?.sinceMs ?? snapshot.nowMs
+  return { sinceMs, futile: stalls?.futile === true || snapshot.nowMs - sinceMs >= config.pressure.futileMs }
+}
+
 /** The rungs that are switched on, as they look on this tick. */
-function viewsOf(snapshot: NodeSnapshot, { measured, highs, held }: RungContext, config: Config): RungView<MemoryRung>[] {
+function viewsOf(
+  snapshot: NodeSnapshot,
+  { measured, highs, held, futile }: RungContext & { readonly futile: boolean },
+  config: Config,
+): RungView<MemoryRung>[] {
   const { availablePermyriad: available, pressurePermyriad } = measured
-  // Kernel: a task that memory.high holds back counts as stalled (mem_cgroup_handle_over_high), on the node too. What such a rung does
-  // must neither climb the next one nor keep it in force for ever.
-  const isOwnDoing = highs.kind === 'memoryHigh' && HIGH_RUNGS.some(({ qosClass }) => highs.isInForce(held.highs, qosClass))
-  const isPressed = !isOwnDoing && (pressurePermyriad ?? 0) > config.suppressMemory.pressurePermyriad
-  const isUnpressed = isOwnDoing || (!isPressed && !measured.pressureUnknown)
+  const isExcused = futile || isOwnDoing(highs, held)
+  const isPressed = !isExcused && (pressurePermyriad ?? 0) > config.suppressMemory.pressurePermyriad
+  const isUnpressed = isExcused || (!isPressed && !measured.pressureUnknown)
   return MEMORY_RUNGS.filter((name) => config[name].enabled).map((name) => {
     const settings = config[name]
     const impossible = impossibleReason(name, snapshot, highs, config)

@@ -1,7 +1,7 @@
 /**
  * The second guard of the allowance: how online work waits for CPU, whatever the use of the node is.
  *   above the bound        the allowance is cut to cutPermyriad of itself, once in cutMs, down to its floor
- *   from exit to bound     it does not grow
+ *   from exit to bound     it does not grow, for futileMs: what waits then is not kept waiting by an allowance that stands still
  *   below exit             it grows as usual, in steps
  * While offline work has been at its floor for futileMs and online work waits all the same, offline work is not what it waits for: the guard
  * stands aside until the waiting has stopped once. A source that has fallen silent stops growth and cuts nothing.
@@ -25,6 +25,8 @@ export interface PressureMemory {
   readonly cutAtMs?: number
   /** Since when the allowance has been at its floor with online work waiting. */
   readonly flooredSinceMs?: number
+  /** Since when online work has waited for its exit or longer, but never for longer than the bound. */
+  readonly heldSinceMs?: number
   /** It stands aside. */
   readonly futile?: true
 }
@@ -48,7 +50,7 @@ export interface Guard {
   readonly mostMilli?: number
   /** Online work waits for longer than the bound, and offline work may be why: rungs may be climbed. */
   readonly over: boolean
-  /** Online work waits for less than the exit, or the guard can't tell or stands aside: rungs may be left. Never while it is silent. */
+  /** Online work waits for less than the exit, or the guard can't tell, or does not mind any more: rungs may be left. Never while it is silent. */
   readonly under: boolean
   /** There was a reading once, but none now that is young enough. */
   readonly silent: boolean
@@ -69,18 +71,18 @@ export function guardPressure(
   if (felt === undefined) return memory === undefined ? OFF : silence(memory, guarded, config)
   const bounds = boundsOf(felt.source, config)
   const kept: PressureMemory = { ...memory, ...felt }
+  const { futile: _futile, flooredSinceMs: _floored, heldSinceMs: _held, ...rest } = kept
   const told = { ...felt, boundPermyriad: bounds.bound }
-  if (felt.permyriad < bounds.exit) {
-    const { futile: _futile, flooredSinceMs: _floored, ...relieved } = kept
-    return { state: { ...told, is: 'quiet' }, memory: relieved, over: false, under: true, silent: false }
-  }
+  if (felt.permyriad < bounds.exit) return quiet(rest, told)
   if (kept.futile === true) return futile(kept, told)
+  const { futileMs } = config.pressure
   const atFloor = guarded.previousMilli <= guarded.leastMilli
   const flooredSinceMs = kept.flooredSinceMs ?? nowMs
-  if (atFloor && nowMs - flooredSinceMs >= config.pressure.futileMs) return futile(kept, told)
-  const { flooredSinceMs: _before, ...rest } = kept
-  const waiting: PressureMemory = atFloor ? { ...rest, flooredSinceMs } : rest
+  if (atFloor && nowMs - flooredSinceMs >= futileMs) return futile(kept, told)
   const over = felt.permyriad > bounds.bound
+  const heldSinceMs = kept.heldSinceMs ?? nowMs
+  if (!over && nowMs - heldSinceMs >= futileMs) return quiet({ ...rest, heldSinceMs }, told)
+  const waiting: PressureMemory = { ...rest, ...(atFloor ? { flooredSinceMs } : {}), ...(over ? {} : { heldSinceMs }) }
   // A cut of what is not used would give online work nothing, and cost offline work its way back up.
   const worthwhile = !atFloor && guarded.offlineMilli > guarded.floorMilli
   const is = over && (worthwhile || isCooling(kept, nowMs, config)) ? 'cut' : 'hold'
@@ -123,10 +125,14 @@ function boundsOf(source: Source, { pressure }: Config): { readonly bound: numbe
 
 /** What was not seen is no ground to cut, to grow, or to call it futile. */
 function silence(memory: PressureMemory, { previousMilli }: Guarded, config: Config): Guard {
-  const { flooredSinceMs: _unseen, ...kept } = memory
+  const { flooredSinceMs: _floored, heldSinceMs: _held, ...kept } = memory
   const { source, permyriad } = memory
   const state: CpuPressureState = { source, permyriad, boundPermyriad: boundsOf(source, config).bound, is: 'hold' }
   return { state, memory: kept, mostMilli: previousMilli, over: false, under: false, silent: true }
+}
+
+function quiet(memory: PressureMemory, told: Omit<CpuPressureState, 'is'>): Guard {
+  return { state: { ...told, is: 'quiet' }, memory, over: false, under: true, silent: false }
 }
 
 function futile(memory: PressureMemory, told: Omit<CpuPressureState, 'is'>): Guard {

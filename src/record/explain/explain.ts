@@ -15,7 +15,7 @@ import type {
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { AgentError, hasEnded, isOffline, podKey } from '../../model/index.ts'
+import { AgentError, hasEnded, isOffline, isQuota, podKey, quotaMilliCpu } from '../../model/index.ts'
 import { type ContainerExplanation, explainContainers } from './containers.ts'
 import { type CpuExplanation, explainCpu, ownCpusText } from './cpu.ts'
 import { explainKnobs, type KnobExplanation, type KnobView } from './knob.ts'
@@ -24,6 +24,7 @@ import { renderClassBecause, renderFinding } from '../render.ts'
 import { renderEviction, renderMemory, renderWish } from '../render-ladder.ts'
 import { renderClassIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause, renderTerm } from '../render-offer.ts'
+import { renderSuppression } from '../render-squeeze.ts'
 import { renderSalesStop, salesStop } from '../sales.ts'
 import { noSubject, parseSubject } from './subject.ts'
 
@@ -53,7 +54,7 @@ export interface PodExplanation {
   }
   /** The CPUs that it has for itself, and why. */
   readonly ownCpus?: string
-  /** That it stands still, is chosen to be evicted, or was asked to go. */
+  /** That it has less CPU than it asked for, stands still, is chosen to be evicted, or was asked to go. */
   readonly suppressed: readonly string[]
   /** What is odd about what it asks for, and what to do. */
   readonly findings: readonly string[]
@@ -162,19 +163,29 @@ function podNamed(key: string, { pods }: Decision): ClassifiedPod | undefined {
   return alive.find(({ reading }) => reading.present) ?? alive[0] ?? named[0]
 }
 
-function suppressedText(
-  { reading: { spec, group } }: ClassifiedPod,
-  { record: { snapshot, decision }, nowMs }: KnobView,
-): readonly string[] {
+function suppressedText(pod: ClassifiedPod, { record: { snapshot, decision }, nowMs }: KnobView): readonly string[] {
+  const { spec, group } = pod.reading
   const wishes = decision.evictions.filter(({ uid }) => uid === spec.uid)
   const evictions = snapshot.evictions.recent.filter(({ wish }) => wish.uid === spec.uid)
   return [
+    ...squeezeText(pod, snapshot, decision),
     ...(snapshot.actual.get(group, 'freeze')?.value === 1
       ? ['it is frozen: its tasks stand still, and its probes may fail']
       : []),
     ...wishes.map(renderWish),
     ...evictions.map((eviction) => `${formatDuration(Math.max(0, nowMs - eviction.atMs))} ago: ${renderEviction(eviction)}`),
   ]
+}
+
+/** Why a pod has less CPU than it asked for: its own quota says no more than that the root allows no more. */
+function squeezeText(
+  { qosClass, askedMilli, reading: { group } }: ClassifiedPod,
+  { actual }: TickRecord['snapshot'],
+  { suppression }: Decision,
+): readonly string[] {
+  const quota = actual.get(group, 'quota')?.value
+  if (suppression === undefined || !isOffline(qosClass) || !isQuota(quota) || quotaMilliCpu(quota) >= askedMilli) return []
+  return [`it has less CPU than it asked for: ${renderSuppression(suppression)}`]
 }
 
 function findingsOf({ reading: { spec } }: ClassifiedPod, { findings }: Decision): readonly string[] {

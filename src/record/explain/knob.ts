@@ -5,6 +5,7 @@
 import type {
   Claim,
   GroupPath,
+  KnobDrift,
   KnobKind,
   KnobValue,
   Reading,
@@ -14,6 +15,7 @@ import type {
 } from '../../model/index.ts'
 import { IoLimits, isSuccess, KNOB_KINDS, parentGroup, sameValue } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
+import { count, formatDuration } from '../layout.ts'
 import { renderBecause, renderOutcome, renderStep, renderStepBecause, renderValue } from '../render.ts'
 
 interface ClaimExplanation {
@@ -36,6 +38,8 @@ export interface KnobExplanation {
   readonly lastWrite?: { readonly text: string; readonly because: string; readonly outcome: string; readonly agoMs: number }
   /** What the plan of the last tick has for the knob, unless that was tried. */
   readonly planned?: string
+  /** What others write to it, and whether it is left to them. */
+  readonly drift?: string
   /** Why the knob differs from what is wanted although no step is planned. */
   readonly note?: string
 }
@@ -80,7 +84,19 @@ function explainKnob(group: GroupPath, kind: KnobKind, view: KnobView): KnobExpl
     ...(last === undefined ? {} : { lastWrite: explainWrite(last, nowMs) }),
     ...(planned === undefined ? {} : { planned: `${renderStep(planned)}: ${renderStepBecause(planned.because)}` }),
     ...(note === undefined ? {} : { note }),
+    ...driftParts(record.drift?.knobs.get(group, kind), nowMs),
   }
+}
+
+function driftParts(drift: KnobDrift | undefined, nowMs: number): { readonly drift?: string } {
+  if (drift === undefined) return {}
+  const { kind, count: times, lastMs, found, ours, concededUntilMs, contested } = drift
+  const told =
+    `written by somebody else ${count(times, 'time')}, last ${formatDuration(Math.max(0, nowMs - lastMs))} ago: ` +
+    `${renderValue(kind, found)} over ${renderValue(kind, ours)}`
+  if (contested === true) return { drift: `${told}; contested: it is suppression itself, so it is repaired all the same` }
+  if (concededUntilMs === undefined) return { drift: told }
+  return { drift: `${told}; conceded: left alone for another ${formatDuration(Math.max(0, concededUntilMs - nowMs))}` }
 }
 
 /** A knob that was just written is read again only on a later tick: until then the write, which was read back, is the news. */

@@ -98,6 +98,7 @@ function knobBlock(knob: KnobExplanation): readonly string[] {
     ...knob.losers.flatMap((loser) => inner('lost', `${loser.value}: ${loser.because} (rule ${loser.rule})`)),
     ...(knob.planned === undefined ? [] : inner('planned', knob.planned)),
     ...(knob.note === undefined ? [] : inner('note', knob.note)),
+    ...(knob.drift === undefined ? [] : inner('others', knob.drift)),
     ...inner('before', knob.original ?? 'never written by the agent'),
     ...(lastWrite === undefined
       ? []

@@ -61,6 +61,12 @@ function agentFamilies(make: Maker) {
       help: 'CPU time used by the agent itself, user and system',
       registers,
     }),
+    heapBytes: new Gauge({ name: 'nodejs_heap_size_used_bytes', help: 'JavaScript heap of the agent itself in use', registers }),
+    activeResources: new Gauge({
+      name: 'nodejs_active_resources',
+      help: 'Timers, sockets and other handles that the agent itself has open',
+      registers,
+    }),
     residentBytes: new Gauge({ name: 'process_resident_memory_bytes', help: 'Resident memory of the agent itself', registers }),
     startTime: new Gauge({ name: 'process_start_time_seconds', help: 'Unix time at which the agent started', registers }),
   }
@@ -129,7 +135,11 @@ function guardFamilies(make: Maker) {
 
 function evictionFamilies(make: Maker) {
   return {
-    evictions: make.counter('evictions_total', 'Evictions of offline pods, by what became of them', ['outcome']),
+    evictions: make.counter(
+      'evictions_total',
+      'Evictions of offline pods, by what became of them; asked counts each request, and its answer counts again',
+      ['outcome'],
+    ),
     possible: make.gauge('eviction_possible', 'Whether pods can be evicted from here: 1 or 0'),
   }
 }
@@ -157,6 +167,12 @@ function workloadFamilies(make: Maker) {
     podSourceProblems: make.gauge('pod_source_problems', 'Files or objects that the pod source could not use'),
     abstentions: make.gauge('abstentions', 'Times a rule abstained in the last tick', ['rule']),
     writes: make.counter('writes_total', 'Writes tried, by kind of knob and by what became of them', ['knob', 'outcome']),
+    drift: make.counter('drift_total', 'Times a knob was found written by somebody else, by kind of knob', ['knob']),
+    knobsConceded: make.gauge('knobs_conceded', 'Knobs that are left alone for a while, since somebody else keeps writing them'),
+    knobsContested: make.gauge(
+      'knobs_contested',
+      'Knobs that somebody else keeps writing, and that are repaired all the same: the quota of offline work, and freezing',
+    ),
     knobsJournaled: make.gauge('knobs_journaled', 'Knobs whose original value the agent keeps, to put it back'),
     knobsToChange: make.gauge('knobs_to_change', 'Steps in the plan of the last tick'),
   }

@@ -7,6 +7,7 @@ import type {
   AllocationSource,
   ClusterState,
   Decision,
+  DriftView,
   FindingCode,
   Mode,
   NodeSignals,
@@ -59,6 +60,7 @@ export class Metrics {
     for (const pace of ['calm', 'hot']) agent.ticks.inc({ pace }, 0)
     for (const outcome of ['applied', 'rejected']) agent.configReloads.inc({ outcome }, 0)
     for (const knob of KNOB_KINDS) for (const outcome of Object.keys(OUTCOMES)) workload.writes.inc({ knob, outcome }, 0)
+    for (const knob of KNOB_KINDS) workload.drift.inc({ knob }, 0)
     this.#readProcess()
   }
 
@@ -72,12 +74,26 @@ export class Metrics {
     agent.tickDuration.observe(Math.max(0, record.tookMs) / 1000)
     agent.tickLateness.observe(Math.max(0, record.lateMs) / 1000)
     for (const { step, outcome } of record.results) workload.writes.inc({ knob: step.kind, outcome: outcome.is })
+    this.#drift(record.drift)
     workload.knobsToChange.set(record.plan.length)
     this.#node(snapshot)
     this.#ladders.tick(record)
     this.#signals(decision.signals)
     this.#abstentions(decision)
     if (snapshot.pace === 'calm') this.#calm(record)
+  }
+
+  #drift(drift: DriftView | undefined): void {
+    if (drift === undefined) return
+    const { workload } = this.#families
+    for (const [knob, times] of Object.entries(drift.found)) workload.drift.inc({ knob }, times)
+    let [conceded, contested] = [0, 0]
+    drift.knobs.forEach((_group, _kind, known) => {
+      if (known.concededUntilMs !== undefined) conceded += 1
+      if (known.contested === true) contested += 1
+    })
+    workload.knobsConceded.set(conceded)
+    workload.knobsContested.set(contested)
   }
 
   tickFailed(): void {
@@ -246,6 +262,9 @@ export class Metrics {
     const { user, system } = process.cpuUsage()
     agent.cpuSeconds.inc(Math.max(0, user + system - this.#cpuMicros) / 1_000_000)
     this.#cpuMicros = user + system
-    agent.residentBytes.set(process.memoryUsage.rss())
+    const { rss, heapUsed } = process.memoryUsage()
+    agent.residentBytes.set(rss)
+    agent.heapBytes.set(heapUsed)
+    agent.activeResources.set(process.getActiveResourcesInfo().length)
   }
 }

@@ -1,7 +1,7 @@
 /** What somebody should look at, worst first by kind: what keeps the agent from its work, and what keeps it from doing all of it. */
-import type { OutcomeKind, PodFinding } from '../../model/index.ts'
-import { findingText, formatPermyriad, isSuccess, podKey } from '../../model/index.ts'
-import { count } from '../layout.ts'
+import type { OutcomeKind, PodFinding, TickRecord } from '../../model/index.ts'
+import { driftText, findingText, formatPermyriad, isSuccess, podKey } from '../../model/index.ts'
+import { count, formatDuration } from '../layout.ts'
 import { renderAbstention, renderOutcome, renderStep } from '../render.ts'
 import { ladderProblems } from './ladders.ts'
 import type { LoopStatus, StatusView } from './status.ts'
@@ -37,6 +37,7 @@ export function problemsOf(view: StatusView, nowMs: number): readonly StatusProb
     if (last === undefined || isSuccess(last.outcome) || QUIET_OUTCOMES.has(last.outcome.is)) continue
     add(last.outcome.is === 'busy' ? 'warning' : 'error', `${renderStep(last.step)}: ${renderOutcome(last.outcome)}`)
   }
+  for (const text of driftProblems(record, nowMs)) add('warning', text)
   for (const text of record.snapshot.pods.problems) add('warning', `pod source: ${text}`)
   for (const abstention of record.decision.abstentions)
     add('warning', `rule ${abstention.rule} abstains: ${renderAbstention(abstention)}`)
@@ -44,6 +45,25 @@ export function problemsOf(view: StatusView, nowMs: number): readonly StatusProb
   const { findings } = record.decision
   if (findings.length > 0) add('warning', findingsText(findings))
   return problems
+}
+
+/** Knobs of a kind of trouble that are named; explain tells of the others. */
+const NAMED_KNOBS = 5
+
+function driftProblems({ drift }: TickRecord, nowMs: number): readonly string[] {
+  const problems: string[] = []
+  let more = 0
+  drift?.knobs.forEach((_group, _kind, known) => {
+    const { concededUntilMs, contested } = known
+    if (concededUntilMs === undefined && contested !== true) return
+    if (problems.length >= NAMED_KNOBS) {
+      more += 1
+      return
+    }
+    const until = concededUntilMs === undefined ? '' : `; tried again in ${formatDuration(Math.max(0, concededUntilMs - nowMs))}`
+    problems.push(`${driftText({ is: contested === true ? 'contested' : 'conceded', drift: known })}${until}`)
+  })
+  return more === 0 ? problems : [...problems, `${count(more, 'more knob')} conceded or contested`]
 }
 
 /** Which end well without anybody's doing: the pod has ended, or the write is still running. */

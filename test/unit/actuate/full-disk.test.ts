@@ -17,7 +17,7 @@ let mounted = false
 
 beforeEach(() => {
   disk = mkdtempSync(join(tmpdir(), 'kube-agent-full-'))
-  mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk]).status === 0
+  mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', disk]).status === 0
 })
 
 afterEach(() => {

@@ -143,6 +143,7 @@ describe('defaults', () => {
         deadBandPermyriad: 100,
         dwellMs: 1000,
         windowMs: 100,
+        jumpPermyriad: 1500,
         beHeadroomPermyriad: 500,
         staleMs: 5000,
       },
@@ -182,6 +183,7 @@ describe('defaults', () => {
       kubelet: { enabled: true, waitMs: 5000, pushMs: 10_000 },
       http: { enabled: true, host: '127.0.0.1', port: 9465 },
       log: { level: 'info' },
+      drift: { enabled: true, maxPerMinute: 6, concedeMs: 600_000 },
       failSafe: { afterTicks: 5 },
       journal: { maxBytes: 1_048_576, decisions: 512 },
     })

@@ -198,6 +198,44 @@ describe('futility', () => {
   })
 })
 
+describe('holding between exit and bound', () => {
+  const config = configOf({ pressure: { futileMs: 5000 } })
+  const grown = (all: readonly Decision[], index: number): number => Number(allowances(all)[index])
+
+  it('ends after futileMs without relief: what waits so little is not kept waiting by an allowance that stands still', () => {
+    const all = ticks([waiting(50, 2500), ...every(500, 13, (nowMs) => waiting(nowMs, 1500), 500)], config)
+    expect(states(all).slice(0, 11)).toEqual(['cut', ...Array.from({ length: 10 }, () => 'hold')])
+    expect(allowances(all).slice(0, 11)).toEqual(Array.from({ length: 11 }, () => 2800))
+    expect(states(all).slice(11)).toEqual(['quiet', 'quiet', 'quiet'])
+    expect([grown(all, 11), grown(all, 13)]).toEqual([3600, 4000])
+    expect(all.at(-1)?.suppression?.hot).toBe(false)
+  })
+
+  it('begins anew once online work has waited for longer than the bound, which cuts as ever', () => {
+    const held = every(500, 12, (nowMs) => waiting(nowMs, 1500), 500)
+    const all = ticks([waiting(50, 2500), ...held, waiting(6500, 2001), waiting(7000, 1500), waiting(11_999, 1500)], config)
+    expect(states(all).slice(-4)).toEqual(['quiet', 'cut', 'hold', 'hold'])
+    expect(allowances(all).slice(-3)).toEqual([2520, 2520, 2520])
+  })
+
+  it('begins anew after silence and after relief', () => {
+    const all = ticks(
+      [waiting(50, 1500), waiting(4000, null), waiting(5050, 1500), waiting(10_049, 1500), waiting(10_050, 1500)],
+      config,
+    )
+    expect(states(all)).toEqual(['hold', 'hold', 'hold', 'hold', 'quiet'])
+    const relieved = ticks([waiting(50, 1500), waiting(4000, 500), waiting(5050, 1500), waiting(10_049, 1500)], config)
+    expect(states(relieved)).toEqual(['hold', 'quiet', 'hold', 'hold'])
+  })
+
+  it('does not last for ever on tasks that are offline ones, where groups count no stalls', () => {
+    // Three tasks for every CPU, all of them offline: half of the bound, and twice the exit.
+    const queue = (nowMs: number): SnapshotLiteral => waiting(nowMs, null, { runnable: 24, offlineMilli: 2000 })
+    const all = ticks(every(1000, 60, queue, 1000).map((one, index) => (index === 0 ? { ...one, nodeMilli: 5000 } : one)))
+    expect([allowances(all)[0], allowances(all).at(-1)]).toEqual([1000 + 1000, 4000 + 1000])
+  })
+})
+
 describe('the run queue, where groups count no stalls', () => {
   const queue = (nowMs: number, runnable: number): SnapshotLiteral => waiting(nowMs, null, { runnable })
 

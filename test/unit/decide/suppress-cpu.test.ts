@@ -56,6 +56,34 @@ describe('suppressCpu', () => {
     expect(allowances(ticks({ nowMs: 0, nodeMilli: 1000 }, { nowMs: 50, nodeMilli: 1001 }))).toEqual([4000, 3999])
   })
 
+  it('shrinks by a reading that was not renewed on this tick, and does not grow by it (I9)', () => {
+    const old = (nowMs: number, nodeMilli: number): SnapshotLiteral => ({ nowMs, nodeMilli, offlineMilli: 0, ageMs: 100 })
+    const fresh = { nowMs: 5000, nodeMilli: 1000, offlineMilli: 0 }
+    const decisions = ticks({ nowMs: 0, nodeMilli: 1000 }, old(50, 4500), old(2000, 1000), old(4000, 1000), fresh)
+    expect(allowances(decisions)).toEqual([4000, 500, 500, 500, 1300])
+    expect(decisions[2]?.suppression?.bound).toBe('stale')
+  })
+
+  it('takes a counter of the node that stands still while offline work runs for no reading, until it moves', () => {
+    const standing = (nowMs: number, offlineMilli: number): SnapshotLiteral => ({ nowMs, nodeMilli: 0, offlineMilli })
+    const first = { nowMs: 0, nodeMilli: 4500, offlineMilli: 500 }
+    const decisions = ticks(first, standing(1000, 800), standing(7000, 800), standing(8000, 160), {
+      nowMs: 9000,
+      nodeMilli: 1160,
+      offlineMilli: 160,
+    })
+    expect(allowances(decisions)).toEqual([1000, 1000, 160, 160, 960])
+    expect(decisions.map(({ abstentions }) => abstentions.some(({ rule }) => rule === 'suppressCpu'))).toEqual([
+      false,
+      true,
+      true,
+      true,
+      false,
+    ])
+    // A node on which nothing runs is idle.
+    expect(allowances(ticks(first, standing(3000, 0)))).toEqual([1000, 1800])
+  })
+
   it('holds without a reading, and sinks to the floor past staleMs (I9)', () => {
     const silent = (nowMs: number): SnapshotLiteral => ({ nowMs, nodeMilli: null, offlineMilli: null })
     const decisions = ticks({ nowMs: 0, nodeMilli: 1000 }, silent(1000), silent(6000), silent(6001), silent(7000), {

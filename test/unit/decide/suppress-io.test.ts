@@ -251,6 +251,13 @@ describe('the share of the limits', () => {
     ])
   })
 
+  it('is not held for ever between exit and bound: after futileMs it grows, and is cut above the bound as ever', () => {
+    const held = Array.from({ length: 31 }, () => 1500)
+    const all = shares([9000, ...held, 1500, 1500, 2001, 1500], { growthPermyriad: 1000 })
+    expect(all.slice(0, 31)).toEqual(['5000 cut', ...Array.from({ length: 30 }, () => '5000 hold')])
+    expect(all.slice(31)).toEqual(['6000 quiet', '7000 quiet', '8000 quiet', '4000 cut', '4000 hold'])
+  })
+
   it('is not cut twice within a second, however fast the ticks', () => {
     expect(shares([9000, 9000, 9000, 9000, 9000], {}, 300)).toEqual(['5000 cut', '5000 cut', '5000 cut', '5000 cut', '2500 cut'])
   })

@@ -120,7 +120,7 @@ describe('stalls for memory', () => {
   it('climb up to memoryHighBe while there is memory, and no further', () => {
     // Without a pod to hold back, so that no stall is of the ladder's own making.
     const node = new MemoryNode()
-    const { inForce, evicts, state } = node.run(0, 600, { availablePermyriad: 6000, pressurePermyriad: 9000, pods: [] })
+    const { inForce, evicts, state } = node.run(0, 29, { availablePermyriad: 6000, pressurePermyriad: 9000, pods: [] })
     expect([inForce, evicts, state?.pressurePermyriad]).toEqual([HIGH_BE, [], 9000])
   })
 
@@ -128,8 +128,38 @@ describe('stalls for memory', () => {
     expect(new MemoryNode().run(0, 60, { pressurePermyriad: 2000 }).inForce).toEqual([])
     const node = new MemoryNode()
     node.run(0, 3, { pressurePermyriad: 2001 })
-    expect(node.run(4, 300, { pressurePermyriad: 2001 }).holds).toBe(true)
-    expect(node.run(301, 500, { pressurePermyriad: 2000 }).inForce).toEqual([])
+    expect(node.run(4, 120, { availablePermyriad: 1900, pressurePermyriad: 2001 }).holds).toBe(true)
+    expect(node.run(121, 500, { pressurePermyriad: 2000 }).inForce).toEqual([])
+  })
+
+  it('that no rung has ended within pressure.futileMs count no more while there is memory, so that sales go on', () => {
+    // What an online container at a limit of its own looks like: it stalls for ever, and nobody else can help it.
+    const stalls = { availablePermyriad: 6000, pressurePermyriad: 9000 }
+    const node = new MemoryNode()
+    expect(node.run(0, 30, stalls).inForce).toEqual(HIGH_BE)
+    expect(node.run(31, 58, stalls).inForce).toEqual(HIGH_BE)
+    expect(node.run(59, 130, stalls)).toMatchObject({ inForce: [], holds: false })
+    expect(node.run(131, 3600, stalls)).toMatchObject({ inForce: [], holds: false })
+  })
+
+  it('that no rung has ended do not climb the ladder time and again with pods that are held back', () => {
+    const node = new MemoryNode()
+    const lived = Array.from({ length: 1200 }, (_, second) =>
+      node.tick({ nowMs: second * 1000, availablePermyriad: 6000, pressurePermyriad: 9000, pods }),
+    )
+    const climbs = lived.filter(({ inForce }, index) => index > 0 && inForce.length > (lived[index - 1]?.inForce.length ?? 0))
+    // One more would be of stalls that are the doing of memoryHighOt.
+    expect(climbs.map(({ inForce }) => inForce)).toEqual([HOLD, HIGH_OT])
+    expect(lived.at(-1)).toMatchObject({ inForce: [], holds: false, claims: [] })
+  })
+
+  it('that have proved futile count again once they have ended, and a shortage climbs as ever meanwhile', () => {
+    const stalls = { availablePermyriad: 6000, pressurePermyriad: 9000 }
+    const node = new MemoryNode()
+    node.run(0, 200, stalls)
+    expect(node.run(201, 230, { ...stalls, availablePermyriad: 1100, pods }).inForce).toEqual(HIGH_OT)
+    node.run(231, 400, { ...stalls, pressurePermyriad: 0, pods })
+    expect(node.run(401, 410, { ...stalls, pods }).holds).toBe(true)
   })
 
   it('that memory.high makes climb nothing and keep nothing in force', () => {

@@ -189,8 +189,13 @@ describe('what rules go by', () => {
 
 describe('what decides who goes first', () => {
   it('is absent where nobody said', () => {
-    for (const field of ['priority', 'createdWallMs', 'controllerKind', 'isStatic', 'graceSeconds'])
+    for (const field of ['priority', 'createdWallMs', 'controllerKind', 'isStatic', 'isEnding', 'graceSeconds'])
       expect(podOf({})).not.toHaveProperty(field)
+  })
+
+  it('knows a pod that was deleted and has yet to end', () => {
+    expect(podOf({ metadata: { deletionTimestamp: '2026-01-01T00:00:40Z' } }).isEnding).toBe(true)
+    expect(podOf({ metadata: { deletionTimestamp: null } })).not.toHaveProperty('isEnding')
   })
 
   it('is read as the API server gives it', () => {

@@ -45,6 +45,19 @@ describe.each(['v1', 'v2'] as const)('freezing under %s', (dialect) => {
   })
 })
 
+describe.each(['v1', 'v2'] as const)('what is frozen under %s', (dialect) => {
+  it('is thawed also while rules can not decide yet, and nothing else is put back: an agent that comes back may never see a pod', () => {
+    bed(dialect, ({ kernel, node, reach }) => {
+      reach(wish(POD, one('freeze', 1)), wish(POD, { kind: 'ioWeight', value: 20 }), wish(POD, quota(500)))
+      const { capabilities } = kernel
+      const known = { actual: readAll(kernel), journaled: node.journal.entries, capabilities, settled: false }
+      const steps = diff({ desired: NOTHING, ...known })
+      expect(steps.map(({ kind, value }) => [kind, value])).toEqual([['freeze', 0]])
+      expect(diff({ desired: merge([wish(POD, one('freeze', 1))]), ...known })).toEqual([])
+    })
+  })
+})
+
 describe('protection of memory', () => {
   it.each(['memoryLow', 'memoryMin'] as const)('by %s is widened from the root down and narrowed from the leaf up', (kind) => {
     bed('v2', ({ reach }) => {

@@ -107,7 +107,10 @@ describe('changes', () => {
     ])
     expect(same).toEqual([])
     expect(other).toHaveLength(1)
-    expect(ended.map(({ text }) => text.slice(0, 27))).toEqual(['rule limits no longer absta', 'rule limits no longer absta'])
+    expect(ended.map(({ text }) => text.slice(0, 57))).toEqual([
+      'over: rule limits no longer abstains for this: default/p-',
+      'over: rule limits no longer abstains for this: default/p-',
+    ])
   })
 
   it('enters a finding once, and again when it has become another', () => {

@@ -62,10 +62,27 @@ describe('rungs', () => {
         waiting: { rung: 'cpuEvict', for: 'impossible', detail: 'there is no API server to ask' },
       },
     })
-    const [first = [], second, third] = entriesOf(blocked, blocked, suppressed({ ladder: { inForce: ['cpuNarrow'] } }))
+    const reachable = suppressed({ ladder: { inForce: ['cpuNarrow'] } })
+    const [first = [], ...rest] = entriesOf(blocked, blocked, ...Array.from({ length: 10 }, () => reachable))
     expect(first[1]).toBe("blockedRung: cpuEvict should be climbed and can't be: there is no API server to ask")
-    expect(second).toEqual([])
-    expect(third).toEqual(['blockedRung: no rung of the cpu ladder is out of reach any more'])
+    expect(rest.flat()).toEqual(['blockedRung: no rung of the cpu ladder is out of reach any more'])
+  })
+
+  it('that are out of reach on every other tick are told once: a threshold that is passed again and again is one story', () => {
+    const waiting = { rung: 'cpuEvict', for: 'impossible', detail: 'evict.enabled is false' } as const
+    const ticks = Array.from({ length: 100 }, (_, index) =>
+      suppressed({ ladder: { inForce: ['cpuNarrow'], ...(index % 2 === 0 ? { waiting } : {}) } }),
+    )
+    const told = entriesOf(...ticks).flat()
+    expect(told.filter((text) => text.startsWith('blockedRung'))).toEqual([
+      "blockedRung: cpuEvict should be climbed and can't be: evict.enabled is false",
+    ])
+  })
+
+  it('are told with no more than all of the CPU in use, whatever a late reading adds', () => {
+    const inputs = { ...SUPPRESSION.inputs, nodeMilli: SUPPRESSION.inputs.capacityMilli * 1.2 }
+    const [, told = []] = entriesOf({}, suppressed({ inputs, ladder: { inForce: ['cpuNarrow'] } }))
+    expect(told).toEqual(['rung: rung cpuNarrow climbed: offline pods keep to few CPUs; the node uses 100 % of its CPU'])
   })
 })
 

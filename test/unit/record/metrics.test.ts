@@ -35,7 +35,7 @@ describe('families', () => {
 
   it('are named the way Prometheus names', async () => {
     for (const { name, help, type } of await families()) {
-      expect(name).toMatch(/^(kube_agent|process)_[a-z][a-z0-9_]*$/)
+      expect(name).toMatch(/^(kube_agent|process|nodejs)_[a-z][a-z0-9_]*$/)
       expect(name.endsWith('_total'), name).toBe(type === 'counter')
       expect(name, 'base units only').not.toMatch(
         /_(ms|millis|milliseconds|us|micros|milli|millicores|permyriad|percent|kib|mib|gib|kb|mb|gb|minutes|hours)(_|$)/,
@@ -119,6 +119,8 @@ describe('values', () => {
     expect(found).toEqual(expected)
     expect(samples.get('process_cpu_seconds_total')).toBeGreaterThan(0)
     expect(samples.get('process_resident_memory_bytes')).toBeGreaterThan(1_000_000)
+    expect(samples.get('nodejs_heap_size_used_bytes')).toBeGreaterThan(1_000_000)
+    expect(samples.get('nodejs_active_resources')).toBeGreaterThan(0)
   })
 
   it('are those of the signals and findings, with a series for every reason there is', async () => {

@@ -115,11 +115,12 @@ const BECAUSE: Cases<Because, 'code'> = {
   ],
   'io.weight': [
     { code: 'io.weight', qosClass: 'BE', pressed: true },
-    'BE yields to online work on block devices, and has the least weight there is while that waits for IO',
+    'BE yields to online work on block devices whose IO scheduler heeds weights, and has the least there is while that waits for IO',
   ],
   'io.limits': [
     { code: 'io.limits', sharePermyriad: 2500, groups: 3, reservedDevices: ['sdb'] },
-    'offline pods may use 25 % of their configured IO limits, in 3 equal parts; on sdb, kept for online work, suppressIo.onlineBps',
+    'offline pods together may use 25 % of their configured IO limits, in 3 equal parts; of that, OT pods at most ' +
+      'suppressIo.otSharePermyriad; on sdb, kept for online work, suppressIo.onlineBps',
   ],
   'own.weight': [
     { code: 'own.weight' },

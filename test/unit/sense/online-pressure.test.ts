@@ -125,40 +125,70 @@ describe('stalls of online work', () => {
     expect(new Set(bed.reads)).toEqual(new Set([ONLINE_ROOT, db]))
   })
 
-  it('are read of eight files on a beat at most, of all 33 on a tick, and of a stalled pod within five beats', () => {
+  it('are read of eight files on a beat at most, of 33 on a hot tick, and of a stalled pod among many within a round', () => {
     const bed = new Bed()
-    const groups = bed.setPods(...Array.from({ length: 40 }, (_, index) => guaranteed(`p${String(index).padStart(2, '0')}`)))
-    bed.tick()
+    const groups = bed.setPods(...Array.from({ length: 100 }, (_, index) => guaranteed(`p${String(index).padStart(3, '0')}`)))
+    for (let tick = 0; tick < 5; tick += 1) bed.tick('calm', 100)
+    expect(new Set(bed.reads).size).toBe(101)
     bed.tick('hot')
     expect(new Set(bed.reads).size).toBe(33)
-    bed.stalls.set(groups[20] ?? '', 1)
+    bed.stalls.set(groups[70] ?? '', 1)
     let most = 0
-    for (let beat = 0; beat < 5; beat += 1) {
+    for (let beat = 0; beat < 15; beat += 1) {
       most = Math.max(most, bed.beat().onlinePressurePermyriad ?? 0)
       expect(bed.reads.length).toBe(8)
     }
-    expect(most).toBeGreaterThan(1000)
+    expect(most).toBeGreaterThan(5000)
+    // Four hot ticks are a round, whatever order the pods have their turns in.
+    const seen = Array.from({ length: 8 }, () => bed.tick('hot', 50).online.cpuPressure)
+    expect(seen.map((reading) => reading?.source)).toEqual(Array.from({ length: 8 }, () => `cpu.pressure of ${groups[70]}`))
+    expect(seen.at(-1)?.value.someUsPerSecond).toBeCloseTo(1_000_000)
+    expect(bed.nowMs - (seen.at(-1)?.atMs ?? 0)).toBeLessThanOrEqual(200)
+    bed.stalls.clear()
+    for (let tick = 0; tick < 8; tick += 1) bed.tick('hot', 50)
+    expect(bed.tick('hot', 50).online.cpuPressure?.value.someUsPerSecond).toBe(0)
   })
 
-  it('are those of the same pods while they are there, whatever else comes and goes', () => {
+  it('are those of every Guaranteed pod that there is, and of none that has gone', () => {
     const bed = new Bed()
     const watched = (): string[] => {
       bed.tick()
       return [...new Set(bed.reads)].filter((group) => group !== ONLINE_ROOT).sort()
     }
-    const all = Array.from({ length: 33 }, (_, index) => guaranteed(`p${String(index).padStart(2, '0')}`))
-    bed.setPods(...all)
-    const first = watched()
-    expect(first).toHaveLength(32)
-    bed.setPods(guaranteed('a-newcomer'), ...all.toReversed())
-    expect(watched()).toEqual(first)
-    const left = all.filter(({ uid }) => uid !== 'p05')
-    bed.setPods(guaranteed('a-newcomer'), ...left)
-    const after = watched()
-    expect(after).toHaveLength(32)
-    expect(first.filter((group) => !after.includes(group))).toEqual(['/kubepods/podp05'])
+    const all = Array.from({ length: 60 }, (_, index) => guaranteed(`p${String(index).padStart(2, '0')}`))
+    const groups = bed.setPods(...all)
+    expect(watched()).toEqual(groups)
+    const after = bed.setPods(guaranteed('a-newcomer'), ...all.filter(({ uid }) => uid !== 'p05').toReversed())
+    expect(watched()).toEqual(after.toSorted())
     bed.setPods()
     expect(watched()).toEqual([])
+  })
+
+  it('of a pod that has just come are none until they span the window: what it waited in its first 25 ms is no pressure', () => {
+    const bed = new Bed()
+    bed.tick()
+    for (let beat = 0; beat < 10; beat += 1) bed.beat()
+    const [db = ''] = bed.setPods(guaranteed('db'))
+    bed.tick()
+    bed.stalls.set(db, 1)
+    expect(bed.beat().onlinePressurePermyriad).toBe(0)
+    bed.stalls.clear()
+    const seen = Array.from({ length: 8 }, () => bed.beat().onlinePressurePermyriad ?? NaN)
+    // Once there is a window, the 25 ms count for their part of it.
+    expect(Math.max(...seen)).toBeCloseTo((10_000 * 25) / WINDOW_MS)
+  })
+
+  it('are no more than all of the time when the agent was put off between the clock and the file', () => {
+    const bed = new Bed()
+    bed.stalls.set(ONLINE_ROOT, 1.2)
+    for (let tick = 0; tick < 60; tick += 1) {
+      bed.model.pressureUs.cpu += 25_000 * 1.2
+      bed.tick()
+    }
+    const { online, node } = bed.tick()
+    expect(online.cpuPressure?.value.someUsPerSecond).toBe(1_000_000)
+    expect(node.cpuPressure?.value.someUsPerSecond).toBe(1_000_000)
+    expect(bed.beat().onlinePressurePermyriad).toBe(10_000)
   })
 
   it('have no reading of a group made anew that goes below that of the one before', () => {
@@ -168,7 +198,9 @@ describe('stalls of online work', () => {
     bed.model.groupPressureUs?.set(ONLINE_ROOT, { cpu: 0, memory: 0, io: 0 })
     bed.stalls.clear()
     expect(bed.beat().onlinePressurePermyriad).toBeUndefined()
-    expect(bed.beat().onlinePressurePermyriad).toBe(0)
+    const seen = Array.from({ length: 8 }, () => bed.beat().onlinePressurePermyriad)
+    expect(seen.at(-1)).toBe(0)
+    expect(seen.slice(0, -1)).toEqual(Array.from({ length: 7 }, () => undefined))
   })
 
   it('grow old when no group answers, and never become zero', () => {
@@ -179,7 +211,8 @@ describe('stalls of online work', () => {
     const kept = bed.model.groupPressureUs
     bed.model.groupPressureUs = undefined
     const later = bed.tick('calm', 5000)
-    expect(later.online).toEqual(online)
+    expect(later.online.cpuPressure).toEqual(online.cpuPressure)
+    expect(later.online.ioPressure).toEqual(online.ioPressure)
     expect(bed.beat().onlinePressurePermyriad).toBeUndefined()
     expect(later.node.runQueue).toBeUndefined()
     bed.model.groupPressureUs = kept
@@ -222,6 +255,16 @@ describe('stalls of online work', () => {
 })
 
 describe('where groups count no stalls', () => {
+  it('an instant count is no run queue: there is none before a window of them', () => {
+    const bed = new Bed('v1')
+    bed.model.runnable = 50
+    bed.tick()
+    bed.beat()
+    expect(bed.tick('hot').node.runQueue).toBeUndefined()
+    for (let beat = 0; beat < 8; beat += 1) bed.beat()
+    expect(bed.tick('hot').node.runQueue?.value.runnable).toBeCloseTo(50)
+  })
+
   it('the run queue is a mean over the window: a burst of one beat does not pass for a queue', () => {
     const bed = new Bed('v1')
     bed.model.runnable = 2
@@ -233,7 +276,7 @@ describe('where groups count no stalls', () => {
     const { node, online } = bed.tick('hot')
     expect(node.runQueue?.value.runnable).toBeCloseTo(2 + (48 * 25) / WINDOW_MS)
     expect(node.runQueue).toMatchObject({ atMs: bed.nowMs, source: '/proc/loadavg' })
-    expect(online).toEqual({})
+    expect([online.cpuPressure, online.ioPressure]).toEqual([undefined, undefined])
     for (let beat = 0; beat < 10; beat += 1) bed.beat()
     expect(bed.tick('hot').node.runQueue?.value.runnable).toBeCloseTo(2)
   })
@@ -276,8 +319,11 @@ describe('memory', () => {
     })
   })
 
-  it('has stalls read on every tick, averaged over a second at least', () => {
+  it('has stalls read on every tick, averaged over a second at least, from the start', () => {
     const bed = new Bed()
+    bed.tick('hot')
+    bed.model.pressureUs.memory += 25_000
+    expect(bed.tick('hot').node.memoryPressure).toBeUndefined()
     for (let tick = 0; tick < 60; tick += 1) bed.tick('hot', 50)
     bed.model.pressureUs.memory += 100_000
     const { node } = bed.tick('hot', 50)

@@ -301,6 +301,8 @@ describe('pace', () => {
     expect(bed.reads).toEqual([
       'readNodeCpuUs',
       `readCpuUsageUs ${OFFLINE_ROOT}`,
+      'readCpuUsageUs /kubepods',
+      `readCpuUsageUs ${OFFLINE_ROOT}`,
       'readNodeMemory',
       ...['cpu', 'memory', 'io'].map((resource) => `readNodePressureUs ${resource}`),
       'readRunnable',
@@ -319,10 +321,19 @@ describe('pace', () => {
     expect(bed.sensor.guard(bed.nowMs)).toEqual({
       nodeMilli: 0,
       offlineMilli: 0,
+      onlineMilli: 0,
+      onlineLatestMilli: 0,
       onlinePressurePermyriad: undefined,
       availablePermyriad: 7500,
     })
-    expect(bed.reads).toEqual(['readNodeCpuUs', `readCpuUsageUs ${OFFLINE_ROOT}`, 'readRunnable', 'readNodeMemory'])
+    expect(bed.reads).toEqual([
+      'readNodeCpuUs',
+      `readCpuUsageUs ${OFFLINE_ROOT}`,
+      'readCpuUsageUs /kubepods',
+      `readCpuUsageUs ${OFFLINE_ROOT}`,
+      'readRunnable',
+      'readNodeMemory',
+    ])
     bed.sense('hot', 0)
     expect(bed.reads.filter((read) => !read.startsWith('readNodePressureUs'))).toEqual([`readKnob ${OFFLINE_ROOT} quota`])
   })
