@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 import { SummaryReporter } from './test/support/reporter.ts'
 
-const common = { setupFiles: ['test/support/seed.ts'], testTimeout: 20_000, hookTimeout: 30_000 }
+const common = { setupFiles: ['test/support/seed.ts'], testTimeout: 60_000, hookTimeout: 30_000 }
 
 /** These own real CPUs and ports of this machine, or measure a daemon: two files at once would disturb each other. */
 const ON_THE_MACHINE = ['test/cgroup/**/*.test.ts', 'test/cli/**/*.test.ts', 'test/contract/**/*.test.ts']

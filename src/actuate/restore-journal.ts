@@ -7,7 +7,7 @@
 import { closeSync, fsyncSync, ftruncateSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { GroupPath, Journaled, JournaledKnob, KnobKind, KnobValue } from '../model/index.ts'
-import { AgentError, isHeld, KnobTable, messageOf, sameValue } from '../model/index.ts'
+import { AgentError, devicesWritten, IoLimits, isHeld, KnobTable, messageOf, sameValue } from '../model/index.ts'
 import { FORMAT_VERSION, formatRecord, type JournalRecord, type OriginalRecord, parseRecord } from './records.ts'
 import { openStateDirectory, readStateFile } from './state-directory.ts'
 
@@ -107,7 +107,7 @@ export class RestoreJournal {
     const entry = this.#entries.get(group, kind)
     if (entry === undefined) return
     const [newest, ...others] = entry.ours
-    const older = isHeld(holds, newest) ? undefined : others.find((ours) => isHeld(holds, ours))
+    const older = isHeld(holds, newest) ? undefined : (others.find((ours) => isHeld(holds, ours)) ?? halfWritten(holds, entry))
     for (const noted of older === undefined ? [value] : [older, value]) {
       const known = this.#entries.get(group, kind) ?? entry
       this.#entries.set(group, kind, { ...known, ours: [noted, ...known.ours].slice(0, KEPT_VALUES) })
@@ -274,6 +274,15 @@ export class RestoreJournal {
     this.#bytesInForce = bytes.length
     return fd
   }
+}
+
+/** Limits of devices that hold parts of several values on record. They are a value of their own by now: parts of older ones are forgotten. */
+function halfWritten(holds: KnobValue | undefined, { original, ours }: JournaledKnob): IoLimits | undefined {
+  if (!(holds instanceof IoLimits) || sameValue(holds, original)) return undefined
+  const before = original instanceof IoLimits ? original : IoLimits.NONE
+  const written = ours.filter((value) => value instanceof IoLimits)
+  const devices = devicesWritten(holds, written, before)
+  return devices.length === 0 ? undefined : IoLimits.of(devices.map((device) => [device, holds.of(device)]))
 }
 
 /**

@@ -48,7 +48,7 @@ export function parentGroup(group: GroupPath): GroupPath {
 export function groupDepth(group: GroupPath): number {
   if (group === '/') return 0
   let depth = 0
-  for (const char of group) if (char === '/') depth += 1
+  for (let at = group.indexOf('/'); at >= 0; at = group.indexOf('/', at + 1)) depth += 1
   return depth
 }
 

@@ -85,6 +85,18 @@ export function exactOrNone(limit: number): number | null {
   return Number.isSafeInteger(limit) ? limit : null
 }
 
+/**
+ * The devices of `written` of which every limit that `now` has stands in one of those values, or in `before`.
+ * Kernel: under v1 each of the four limits is a file of its own, so a writer that was killed leaves some of one value and some of another.
+ */
+export function devicesWritten(now: IoLimits, written: readonly IoLimits[], before: IoLimits): string[] {
+  const devices = new Set(written.flatMap((limits) => [...limits.devices.keys()]))
+  return [...devices].filter((device) => {
+    const known = [before.of(device), ...written.flatMap((limits) => limits.devices.get(device) ?? [])]
+    return FIELDS.every((field) => known.some((limits) => limits[field] === now.of(device)[field]))
+  })
+}
+
 function tighter(a: DeviceLimits, b: DeviceLimits): DeviceLimits {
   const least = (x: number | null, y: number | null): number | null => (x === null ? y : y === null ? x : Math.min(x, y))
   return {

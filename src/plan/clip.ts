@@ -23,7 +23,9 @@ export function clipToParents(targets: KnobTable<Target>, input: PlanInput): voi
 /** Every group with a target or a reading, parents before children. The depth is worked out once per group, not per comparison. */
 function rootFirst(targets: KnobTable<Target>, input: PlanInput): GroupPath[] {
   const byDepth: GroupPath[][] = []
-  for (const group of new Set([...targets.groups(), ...input.actual.groups()])) (byDepth[groupDepth(group)] ??= []).push(group)
+  for (const group of targets.groups()) (byDepth[groupDepth(group)] ??= []).push(group)
+  for (const group of input.actual.groups())
+    if (targets.ofGroup(group) === undefined) (byDepth[groupDepth(group)] ??= []).push(group)
   return byDepth.flat()
 }
 

@@ -2,10 +2,10 @@
  * Pods from a directory of manifests, hot reloaded: the source that needs no cluster. A file that can't be read or parsed keeps its
  * last good pods, and its problem is shown until the file is mended. Watch and poll both: inotify may run out of instances.
  */
-import { readdirSync, readFileSync, statSync, watch, type FSWatcher } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, statSync, watch, type FSWatcher } from 'node:fs'
 import { join } from 'node:path'
 import type { PodList, PodSource, PodSpec } from '../model/index.ts'
-import { messageOf, podKey } from '../model/index.ts'
+import { errnoOf, messageOf, podKey } from '../model/index.ts'
 import { parseManifest, type ParsedManifest } from './manifest.ts'
 
 /** etcd's limit for one object is 1.5 MiB; a manifest above this is not one. */
@@ -98,6 +98,11 @@ export class PodDirectory implements PodSource {
       const parsed = parseManifest(readFileSync(path, 'utf8'), path)
       this.#files.set(name, { stamp, pods: withLastGood(parsed, known?.pods ?? []), problems: parsed.problems })
     } catch (thrown) {
+      // Removed since it was listed, which is nobody's mistake; a link that leads nowhere is.
+      if (errnoOf(thrown) === 'ENOENT' && lstatSync(path, { throwIfNoEntry: false }) === undefined) {
+        this.#files.delete(name)
+        return
+      }
       this.#files.set(name, { stamp: '', pods: known?.pods ?? [], problems: [`${path}: ${messageOf(thrown)}`] })
     }
   }

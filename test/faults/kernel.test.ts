@@ -159,7 +159,7 @@ describe.each(DIALECTS)('with faults of the kernel, under %s,', (dialect) => {
           expect(differences(before, photograph(sim.kernel))).toEqual([])
         }),
       ),
-      { numRuns: 40 },
+      { numRuns: 15 },
     )
   }, 120_000)
 

@@ -15,7 +15,7 @@ import { rawTree, textOf, treeOf, type Tree } from '../support/trees.ts'
 import { desiredOf, rawWishes, settingOf, type RawWish, rawWish } from '../support/wishes.ts'
 
 const sequences = fc.array(rawWishes, { minLength: 1, maxLength: 5 })
-const RUNS = { numRuns: 300 }
+const RUNS = { numRuns: 120 }
 
 function expectAllApplied(results: ReturnType<JournaledNode['reach']>): void {
   expect(results.filter(({ outcome }) => !isSuccess(outcome))).toEqual([])

@@ -5,7 +5,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openWriting } from '../../src/compose.ts'
 import { CpuSet } from '../../src/cpu/index.ts'
 import type { GroupPath, JournaledKnob, KnobKind, KnobValue } from '../../src/model/index.ts'
-import { identicalValue, isHeld, isQuota, KNOB_KINDS, parentGroup, quotaMilliCpu } from '../../src/model/index.ts'
+import {
+  devicesWritten,
+  identicalValue,
+  IoLimits,
+  isHeld,
+  isQuota,
+  KNOB_KINDS,
+  parentGroup,
+  quotaMilliCpu,
+} from '../../src/model/index.ts'
 import { DWELL_MS, GROWTH_PERMYRIAD, type KillNode } from './kill-node.ts'
 
 export interface Found {
@@ -65,11 +74,24 @@ function problemOf(node: KillNode, { group, kind, now, entry }: Knob): string | 
     return isUntouched ? undefined : `reads ${show(now)}, was ${show(before)}, and is not on record`
   }
   if (!identicalValue(entry.original, before)) return `was ${show(before)}, on record is ${show(entry.original)}`
-  if (isIdle || [entry.original, ...entry.ours].some((known) => isHeld(now, known))) return undefined
+  if (isIdle || identicalValue(now, entry.original) || entry.ours.some((ours) => isHeld(now, ours))) return undefined
+  if (isHalfWritten(now, entry)) return undefined
   return `reads ${show(now)}, on record are ${[entry.original, ...entry.ours].map(show).join(', ')}`
 }
 
+/** Kernel: under v1 the limits of a device are four files, so an agent can be killed between two of them. */
+function isHalfWritten(now: KnobValue, { original, ours }: JournaledKnob): boolean {
+  if (!(now instanceof IoLimits) || !(original instanceof IoLimits)) return false
+  const written = ours.filter((value) => value instanceof IoLimits)
+  const devices = devicesWritten(now, written, original)
+  return (
+    devices.length > 0 &&
+    now.equals(IoLimits.of([...original.devices, ...devices.map((device) => [device, now.of(device)] as const)]))
+  )
+}
+
 function show(value: KnobValue | undefined): string {
+  if (value instanceof IoLimits) return `{${value.toString()}}`
   return value instanceof CpuSet ? value.toString() : (JSON.stringify(value) ?? 'nothing')
 }
 

@@ -197,9 +197,9 @@ describe('YAML that is no configuration', () => {
 
   it('reads the largest file in seconds', () => {
     const namespaces = Array.from({ length: 40_000 }, (_, index) => `    team-${index}: be\n`).join('')
-    const startedAt = performance.now()
+    const startedAt = process.cpuUsage()
     expect(issuesOf(`classes:\n  namespaces:\n${namespaces}`)).toHaveLength(101)
-    expect(performance.now() - startedAt).toBeLessThan(10_000)
+    expect(process.cpuUsage(startedAt).user / 1000).toBeLessThan(10_000)
   })
 })
 

@@ -2,7 +2,8 @@
  * The directory of manifests: what changes there is seen soon, what is broken there keeps its last good pods, and nothing that may lie in
  * a directory (a FIFO, a huge file, a directory with the name of a file) holds the agent up.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, describe, it, onTestFinished } from 'vitest'
@@ -44,6 +45,32 @@ describe('reading', () => {
     const missing = opened(join(planted(), 'none')).list()
     expect(missing).toMatchObject({ pods: [], everRead: false })
     expect(missing.problems[0]).toContain('ENOENT')
+  })
+
+  it('takes a manifest that goes while the directory is read for gone, and a link that leads nowhere for a mistake', async () => {
+    const directory = planted({ 'good.txt': pod('a') })
+    const source = opened(directory)
+    const script = 'while :; do ln good.txt a.yaml; rm a.yaml; done'
+    const churn = spawn('/bin/sh', ['-c', script], { cwd: directory, stdio: 'ignore' })
+    const problems = new Set<string>()
+    const seen = new Set<number>()
+    try {
+      for (const untilMs = performance.now() + 1500; performance.now() < untilMs;) {
+        source.rescan()
+        for (const problem of source.list().problems) problems.add(problem)
+        seen.add(uids(source).length)
+      }
+    } finally {
+      const ended = once(churn, 'exit')
+      churn.kill('SIGKILL')
+      await ended
+    }
+    expect([...problems]).toEqual([])
+    expect([...seen].sort()).toEqual([0, 1])
+    rmSync(join(directory, 'a.yaml'), { force: true })
+    symlinkSync('nowhere', join(directory, 'b.yaml'))
+    source.rescan()
+    expect(source.list().problems).toEqual([expect.stringMatching(/b\.yaml: ENOENT/)])
   })
 
   it('lets the first file by name win a UID that is given twice, whatever came first', () => {
