@@ -98,8 +98,8 @@ export class PodDirectory implements PodSource {
       const parsed = parseManifest(readFileSync(path, 'utf8'), path)
       this.#files.set(name, { stamp, pods: withLastGood(parsed, known?.pods ?? []), problems: parsed.problems })
     } catch (thrown) {
-      // Removed since it was listed, which is nobody's mistake; a link that leads nowhere is.
-      if (errnoOf(thrown) === 'ENOENT' && lstatSync(path, { throwIfNoEntry: false }) === undefined) {
+      // Removed since it was listed, and maybe made anew, which is nobody's mistake; a link that leads nowhere is.
+      if (errnoOf(thrown) === 'ENOENT' && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() !== true) {
         this.#files.delete(name)
         return
       }
