@@ -210,8 +210,12 @@ export class Sensor {
     const text = this.#options.kernel.readOnlineText()
     // A list that can't be read at the moment is not a node without CPUs.
     if (text === '' || text === this.#onlineText) return
-    this.#topology = this.#options.kernel.readTopology()
-    this.#onlineText = text
+    try {
+      this.#topology = this.#options.kernel.readTopology()
+      this.#onlineText = text
+    } catch {
+      // Files of a CPU come and go while it is plugged: the topology known stands, and it is read again on the next calm tick.
+    }
   }
 
   /**

@@ -1,5 +1,6 @@
 /** A plugin and a kubelet stand-in on one temporary directory, over real sockets. Everything is stopped and removed after a test. */
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
@@ -65,6 +66,22 @@ export function makePlugins(directory: string, options: Partial<DevicePluginsOpt
   })
   onCleanup(() => plugins.stop())
   return plugins
+}
+
+/** A kubelet.sock that takes connections and never says a word. Returns what ends it, with all its connections. */
+export async function serveSilence(directory: string): Promise<() => void> {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => socket.destroy())
+  })
+  const end = (): void => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  }
+  onCleanup(end)
+  await new Promise<void>((resolve) => server.listen(join(directory, 'kubelet.sock'), resolve))
+  return end
 }
 
 /** Waits until the condition holds; fails with what `describe` says if it does not within the time. */

@@ -23,6 +23,7 @@ import {
   onCleanup,
   pod,
   running,
+  serveSilence,
   sockets,
   temporaryDirectory,
   units,
@@ -48,6 +49,31 @@ async function withLazyKubelet() {
   await eventually(() => plugins.states()[0]?.registered === true)
   return { directory, plugins, registrations: () => count }
 }
+
+describe('a kubelet that takes connections and never answers', () => {
+  it('keeps neither the start nor the stop waiting, and is registered with as soon as it is replaced', async () => {
+    const directory = temporaryDirectory()
+    const end = await serveSilence(directory)
+    const plugins = makePlugins(directory)
+    await plugins.start()
+    plugins.publish(units({ 'be-cpu': 10 }))
+    await eventually(() => plugins.states().every(({ registered }) => !registered))
+    end()
+    const kubelet = makeKubelet(directory)
+    await kubelet.start()
+    await allRegistered(plugins)
+    await eventually(() => healthyIds(kubelet, BE_CPU).length === 10)
+    expect(kubelet.violations).toEqual([])
+    await plugins.stop()
+    const silent = temporaryDirectory()
+    await serveSilence(silent)
+    const waiting = makePlugins(silent)
+    await waiting.start()
+    const stoppedMs = performance.now()
+    await waiting.stop()
+    expect(performance.now() - stoppedMs).toBeLessThan(4000)
+  })
+})
 
 describe('registration', () => {
   it('registers all four resources on the first attempt, before anything is published', async () => {

@@ -4,7 +4,6 @@
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Server, ServerCredentials, status } from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
@@ -21,6 +20,7 @@ import {
   makePlugins,
   onCleanup,
   pod,
+  serveSilence,
   temporaryDirectory,
   units,
 } from './kubelet-fixture.ts'
@@ -56,13 +56,6 @@ async function serve(directory: string, List: PodResourcesHandlers['List']): Pro
   })
   onCleanup(() => server.forceShutdown())
   return server
-}
-
-/** A socket that takes connections and never says a word. */
-async function serveSilence(directory: string): Promise<void> {
-  const server = createServer(() => {})
-  onCleanup(() => void server.close())
-  await new Promise<void>((resolve) => server.listen(join(directory, 'kubelet.sock'), resolve))
 }
 
 function makeClient(directory: string): PodResourcesClient {

@@ -2,7 +2,7 @@
  * The sensor over a model kernel: what it reads at which pace, what it lets go of when groups and containers go, and that a reading that
  * can't be had grows old instead of becoming a wrong number.
  */
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type {
   GroupPath,
   KernelPort,
@@ -366,6 +366,20 @@ describe('pace', () => {
     expect(bed.sense('calm').topology.online.size).toBe(4)
     bed.sense()
     expect(bed.reads).not.toContain('readTopology')
+  })
+})
+
+describe('a topology that can not be read in the middle of a hot-plug', () => {
+  it('fails no tick: the one known stands, and it is read again on the next calm tick', () => {
+    const bed = new Bed()
+    bed.sense()
+    bed.model.hotplug(topologyOf('smtOff'))
+    const reading = vi.spyOn(bed.model, 'readTopology').mockImplementation(() => {
+      throw new Error('cpu7/topology went')
+    })
+    expect(bed.sense('calm').topology.online.size).toBe(8)
+    reading.mockRestore()
+    expect(bed.sense('calm').topology.online.size).toBe(4)
   })
 })
 
