@@ -3,6 +3,7 @@
  * decided by the rules, in the tick.
  */
 import type { Config } from './config/index.ts'
+import { leastJumpMilli } from './decide/index.ts'
 import { MEMORY_RUNGS } from './model/index.ts'
 import type { GuardReading, Sensor } from './sense/index.ts'
 
@@ -68,7 +69,7 @@ export class Alarm {
   #jumpMilli({ onlineMilli, onlineLatestMilli }: GuardReading, capacityMilli: number): number {
     if (onlineMilli === undefined || onlineLatestMilli === undefined) return 0
     const aboveMilli = Math.min(capacityMilli, onlineLatestMilli) - onlineMilli
-    return aboveMilli >= (capacityMilli * this.#jumpPermyriad) / 10_000 ? aboveMilli : 0
+    return aboveMilli >= leastJumpMilli(capacityMilli, this.#jumpPermyriad) ? aboveMilli : 0
   }
 
   /**
@@ -80,9 +81,9 @@ export class Alarm {
     jumpMilli: number,
     { capacityMilli, knownMilli }: { readonly capacityMilli: number; readonly knownMilli: number },
   ): boolean {
-    if (this.#jumpPermyriad === Infinity || nodeMilli === undefined || offlineMilli === undefined) return false
+    if (this.#jumpPermyriad >= 10_000 || nodeMilli === undefined || offlineMilli === undefined) return false
     const usedMilli = nodeMilli - offlineMilli + jumpMilli
-    const notableMilli = (capacityMilli * this.#jumpPermyriad) / 10_000
+    const notableMilli = leastJumpMilli(capacityMilli, this.#jumpPermyriad)
     if (usedMilli <= this.#risenMilli - notableMilli) this.#risenMilli = 0
     if (usedMilli < Math.max(knownMilli, this.#risenMilli) + notableMilli) return false
     this.#risenMilli = usedMilli

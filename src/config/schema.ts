@@ -147,7 +147,7 @@ const suppressCpu = block({
   jumpPermyriad: leaf.share(
     1500,
     1,
-    'Rise of online use within one guard beat, above its average, that counts at once; of the capacity of the node; 10000 switches it off',
+    'Rise of online use within one guard beat, above its average, that counts at once; of the capacity of the node, and more than one CPU; 10000 switches it off',
   ),
   beHeadroomPermyriad: leaf.share(
     500,

@@ -101,19 +101,27 @@ export function measure(
   return { inputs, stale: false, blind: false, memory: { online, inputs, sinceMs: memory?.sinceMs ?? snapshot.nowMs } }
 }
 
+/** One task that runs in bursts takes a whole CPU for a moment, however little it uses on average: on a small node that is no spike. */
+const ONE_TASK_MILLI = 1100
+
+/** From where on a rise of online use counts at once, in milli-CPU; Infinity where none does (suppressCpu.jumpPermyriad 10000). */
+export function leastJumpMilli(capacityMilli: number, jumpPermyriad: number): number {
+  return jumpPermyriad >= 10_000 ? Infinity : Math.max(ONE_TASK_MILLI, (capacityMilli * jumpPermyriad) / 10_000)
+}
+
 /**
  * How far the use of online pods over the last guard beat is above their average, in milli-CPU: what a spike has come to before the average
  * shows it. 0 below the bound, where it would be noise, and without a reading of this tick. It knows nothing of untagged pods, which live
  * below the best-effort root. No more than all CPUs: what seems more was read late.
  */
 function jumpMilli({ online, topology, nowMs }: NodeSnapshot, { suppressCpu: { jumpPermyriad }, loop }: Config): number {
-  if (online.cpu === undefined || jumpPermyriad >= 10_000 || !(ageMs(online.cpu, nowMs) <= loop.hotMs)) return 0
+  if (online.cpu === undefined || !(ageMs(online.cpu, nowMs) <= loop.hotMs)) return 0
   const latestMilli = reasonable(online.cpu.value.latestMilli)
   const usedMilli = reasonable(online.cpu.value.usedMilli)
   if (latestMilli === undefined || usedMilli === undefined) return 0
   const capacityMilli = topology.online.size * 1000
   const above = Math.min(capacityMilli, latestMilli) - usedMilli
-  return above > 0 && above >= (capacityMilli * jumpPermyriad) / 10_000 ? above : 0
+  return above >= leastJumpMilli(capacityMilli, jumpPermyriad) ? above : 0
 }
 
 function blindInputs(snapshot: NodeSnapshot, silentForMs: number, config: Config): SuppressionInputs | undefined {

@@ -1,7 +1,7 @@
 /** Jumps of online use: what the last guard beat saw counts before the average shows it (I74). */
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decide, EMPTY_MEMORY } from '../../../src/decide/index.ts'
+import { decide, EMPTY_MEMORY, leastJumpMilli } from '../../../src/decide/index.ts'
 import type { NodeSnapshot } from '../../../src/model/index.ts'
 import { configOf, DEFAULTS } from '../../support/config.ts'
 import { snapshotOf } from '../../support/snapshots.ts'
@@ -24,6 +24,13 @@ describe('a jump of online use', () => {
   it('counts at once, and the allowance sinks by it', () => {
     expect(inputsOf(jumping(undefined))).toMatchObject({ allowanceMilli: 3000, inputs: { onlineMilli: 2000 } })
     expect(inputsOf(jumping(4000))).toMatchObject({ allowanceMilli: 1000, inputs: { onlineMilli: 4000 } })
+  })
+
+  it('is more than one task that runs in bursts, however small the node is', () => {
+    expect([1000, 2000, 8000, 64_000].map((capacityMilli) => leastJumpMilli(capacityMilli, 1500))).toEqual([
+      1100, 1100, 1200, 9600,
+    ])
+    expect(leastJumpMilli(2000, 10_000)).toBe(Infinity)
   })
 
   it('does not count below jumpPermyriad of the capacity, nor where that is 10000', () => {
