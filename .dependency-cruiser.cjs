@@ -32,6 +32,7 @@ const rooms = {
     'agent',
     'loop',
     'compose',
+    'release-node',
     'kernel/index',
   ],
 }

@@ -5,7 +5,7 @@
 import { Alarm } from './alarm.ts'
 import { PlanScope } from './plan-scope.ts'
 import { decide, EMPTY_MEMORY, type Memory } from './decide/index.ts'
-import { type Actuator, DriftWatch, release, type ReleaseReport, type RestoreJournal } from './actuate/index.ts'
+import { type Actuator, DriftWatch, type ReleaseReport, type RestoreJournal } from './actuate/index.ts'
 import type { Config } from './config/index.ts'
 import type {
   Decision,
@@ -25,6 +25,7 @@ import type {
 } from './model/index.ts'
 import { holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
 import { diff, isOurs } from './plan/index.ts'
+import { releaseNode } from './release-node.ts'
 import type { Sensor } from './sense/index.ts'
 
 /** Where capacity is advertised. */
@@ -311,17 +312,6 @@ export class Agent {
     if (writing === undefined) return undefined
     // Before the limits go: a pod that came now would run without any.
     this.#options.publisher?.publish(noUnits())
-    return release({ ...writing, kernel, plan: (actual, journaled) => planRelease(kernel, actual, journaled) }, nowMs)
+    return releaseNode(kernel, writing, nowMs)
   }
-}
-
-/** The plan with nothing desired: every journaled knob that is still ours back to its original. */
-export function planRelease(kernel: KernelPort, actual: Parameters<typeof diff>[0]['actual'], journaled: Journaled): Plan {
-  return diff({
-    desired: NOTHING_DESIRED,
-    actual,
-    journaled,
-    capabilities: kernel.capabilities,
-    online: kernel.readTopology().online,
-  })
 }

@@ -1,9 +1,9 @@
 /** The verb `release`: puts back every knob that still holds what the agent wrote, for an agent that is gone. */
-import { lockOwner, release as releaseNode, takeLock } from '../actuate/index.ts'
-import { planRelease } from '../agent.ts'
+import { lockOwner, takeLock } from '../actuate/index.ts'
 import { openNode, openWriting, realNow } from '../compose.ts'
 import { AgentError, EXIT, formatKnobValue, type KnobSetting } from '../model/index.ts'
 import { renderOutcome } from '../record/index.ts'
+import { releaseNode } from '../release-node.ts'
 import { CONFIG_FLAGS } from './args.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
@@ -26,13 +26,9 @@ stop it first. Exits 1 if a knob could not be restored.`,
     const node = openNode(config)
     const unlock = await takeLock(config.paths.state)
     try {
-      const { journal, actuator } = openWriting(config, node)
-      const { kernel } = node
-      const report = releaseNode(
-        { kernel, journal, actuator, plan: (actual, journaled) => planRelease(kernel, actual, journaled) },
-        realNow().nowMs,
-      )
-      journal.end()
+      const writing = openWriting(config, node)
+      const report = releaseNode(node.kernel, writing, realNow().nowMs)
+      writing.journal.end()
       for (const { group, kind, value } of report.foreign) {
         print(
           `left alone: ${kind} of ${group} holds ${formatKnobValue({ kind, value } as KnobSetting)}, which somebody else wrote`,

@@ -5,8 +5,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, type TestContext } from 'vitest'
-import { release } from '../../src/actuate/index.ts'
-import { planRelease } from '../../src/agent.ts'
+import { releaseNode } from '../../src/release-node.ts'
 import { openNode, openWriting, realNow } from '../../src/compose.ts'
 import { parentGroup } from '../../src/model/index.ts'
 import { RealNode, type RealPod, rootMilli, type RunningAgent, settled, whyNotHere } from '../support/real-node.ts'
@@ -179,10 +178,7 @@ describe('the agent on this kernel', () => {
     // Nothing is closed or told: this is what SIGKILL leaves behind.
     const opened = openNode(node.config)
     const writing = openWriting(node.config, opened)
-    const report = release(
-      { ...writing, kernel: opened.kernel, plan: (actual, journaled) => planRelease(opened.kernel, actual, journaled) },
-      realNow().nowMs,
-    )
+    const report = releaseNode(opened.kernel, writing, realNow().nowMs)
     expect(report).toMatchObject({ foreign: [], failed: [] })
     expect(differences(before, node.photograph())).toEqual([])
     writing.journal.end()

@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { release } from '../../../src/actuate/index.ts'
-import { planRelease } from '../../../src/agent.ts'
+import { releaseNode } from '../../../src/release-node.ts'
 import { openNode, openWriting, realNow } from '../../../src/compose.ts'
 import { CpuSet } from '../../../src/cpu/index.ts'
 import { type RealNode, type RealPod, rootMilli, settled } from '../../../test/support/real-node.ts'
@@ -128,10 +127,7 @@ suite('the agent on cgroup v2', () => {
     // Nothing is closed or told: this is what SIGKILL leaves behind.
     const opened = openNode(node.config)
     const writing = openWriting(node.config, opened)
-    const report = release(
-      { ...writing, kernel: opened.kernel, plan: (actual, journaled) => planRelease(opened.kernel, actual, journaled) },
-      realNow().nowMs,
-    )
+    const report = releaseNode(opened.kernel, writing, realNow().nowMs)
     writing.journal.end()
     assert.deepEqual([report.foreign, report.failed], [[], []])
     assert.deepEqual(unrestored(node, before), [])

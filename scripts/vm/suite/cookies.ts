@@ -6,8 +6,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { release } from '../../../src/actuate/index.ts'
-import { planRelease } from '../../../src/agent.ts'
+import { releaseNode } from '../../../src/release-node.ts'
 import { openNode, openWriting, realNow } from '../../../src/compose.ts'
 import { CoreScheduling, probeCoreScheduling } from '../../../src/kernel/core-scheduling.ts'
 import { processesBelow } from '../../../src/kernel/processes.ts'
@@ -105,10 +104,7 @@ suite('core scheduling', () => {
     node.groups.park(`${node.groupOf(SPARK)}/main`)
     const opened = openNode(node.config)
     const writing = openWriting(node.config, opened)
-    const report = release(
-      { ...writing, kernel: opened.kernel, plan: (actual, journaled) => planRelease(opened.kernel, actual, journaled) },
-      realNow().nowMs,
-    )
+    const report = releaseNode(opened.kernel, writing, realNow().nowMs)
     writing.journal.end()
     assert.deepEqual([report.foreign, report.failed], [[], []])
     assert.deepEqual(cookiesOf(calls, node, [...OFFLINE, WEB]), [0n])
