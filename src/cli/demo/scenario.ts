@@ -21,6 +21,8 @@ const OT = 'cccccccc-0000-4000-8000-000000000001'
 const WAIT_MS = 30_000
 /** Shorter than a kubelet's 10 s: when stopped in the middle of a registration, the stand-in would dial that long for a plugin that is gone. */
 const DIAL_MS = 2000
+/** One unit for each of two BE pods, and one that they leave unused between them. */
+const LEAST_UNITS = 3
 const SPIKE_MS = 7000
 const RECOVERY_MS = 12_000
 
@@ -128,10 +130,7 @@ class Act implements TickSink {
     await this.#plugins.start()
     const agent = bed.makeAgent(this.#settings.config, this, this.#plugins)
     await this.#until(() => this.#plugins.states().every((state) => state.registered && state.streams > 0), 'registration')
-    await this.#until(
-      () => this.#allocatable('be-cpu') > 0 && this.#allocatable('be-memory') > 0,
-      'BE capacity in the node status',
-    )
+    await this.#untilWorthwhile()
     this.#note(`the kubelet's node status has ${this.#statusText()}`)
     await this.#startBestEffort()
     await this.#startOversold()
@@ -252,6 +251,23 @@ class Act implements TickSink {
       if (bed.now().nowMs > deadlineMs) throw new AgentError('E_DEMO', `the demo waited ${WAIT_MS / 1000} s in vain for ${what}`)
       await this.#rest(100)
     }
+  }
+
+  /**
+   * Until there is enough to be sold that a part of it left unused is worth a unit of OT. What the agent and the pods burnt to come up counts
+   * until it leaves the peak window; a machine that is busy with other things for longer is played on with what there is.
+   */
+  async #untilWorthwhile(): Promise<void> {
+    const { cpuUnitMilli } = this.#settings.config.resources
+    const enough = Math.ceil(this.#settings.load.worthwhileMilli / cpuUnitMilli)
+    const { bed } = this.#demo
+    const deadlineMs = bed.now().nowMs + 2 * this.#settings.config.capacity.peakWindowMs
+    await this.#until(
+      () =>
+        this.#allocatable('be-memory') > 0 &&
+        this.#allocatable('be-cpu') >= (bed.now().nowMs < deadlineMs ? enough : LEAST_UNITS),
+      'BE capacity in the node status',
+    )
   }
 
   #allocatable(resource: OfflineResource): number {

@@ -30,6 +30,8 @@ export interface DemoLoad {
   /** Share of what they asked for that BE pods use at first. */
   readonly beShare: number
   readonly otMilli: number
+  /** Of BE CPU, for the play to begin: about a third of what it uses of the machine. */
+  readonly worthwhileMilli: number
 }
 
 export interface DemoSettings {
@@ -66,5 +68,8 @@ export function demoSettings(
   const overrides: Override[] = Object.entries(settings).map(([key, value]) => ({ path: key.split('.'), value, origin: 'demo' }))
   const { config } = loadConfig({ overrides })
   const node = used * 1000
-  return { config, load: { calmMilli: node * 0.08, spikeMilli: node * 0.7, beShare: 0.4, otMilli: 1000 } }
+  return {
+    config,
+    load: { calmMilli: node * 0.08, spikeMilli: node * 0.7, beShare: 0.3, otMilli: 1000, worthwhileMilli: node * 0.35 },
+  }
 }
