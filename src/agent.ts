@@ -3,6 +3,7 @@
  * clock: the loop (loop.ts) or a simulated one calls it with the time. One tick at a time, synchronous, so it can't be re-entered.
  */
 import { Alarm } from './alarm.ts'
+import { Pace } from './pace.ts'
 import { PlanScope } from './plan-scope.ts'
 import { decide, EMPTY_MEMORY, type Memory } from './decide/index.ts'
 import { type Actuator, DriftWatch, type ReleaseReport, type RestoreJournal } from './actuate/index.ts'
@@ -11,20 +12,20 @@ import type {
   Decision,
   DriftView,
   Evictor,
-  GroupPath,
   Instant,
   Journaled,
   KernelPort,
-  KnobKind,
   Mode,
   NodeSnapshot,
   OfflineResource,
   Plan,
+  PodReading,
   StepResult,
   TickRecord,
 } from './model/index.ts'
-import { holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
-import { diff, isOurs } from './plan/index.ts'
+import { hasEnded, holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
+import { keepJournal } from './keep-journal.ts'
+import { diff } from './plan/index.ts'
 import { releaseNode } from './release-node.ts'
 import type { Sensor } from './sense/index.ts'
 
@@ -73,19 +74,19 @@ const NOTHING_DESIRED = new KnobTable<never>()
 export class Agent {
   readonly #options: AgentOptions
   readonly #alarm = new Alarm()
+  readonly #pace: Pace
   readonly #scope = new PlanScope()
   readonly #drift: DriftWatch | undefined
   #config: Config
   #memory: Memory = EMPTY_MEMORY
-  #lastTickMs = -Infinity
-  #lastCalmMs = -Infinity
   #lastPruneMs = -Infinity
-  #hotUntilMs = -Infinity
   #allowanceMilli = Infinity
   /** What the last decision took online services and the system to use. */
   #onlineMilli = Infinity
   /** What became of slow writes, until a tick has told of it. */
   #ended: readonly StepResult[] = []
+  /** As the last calm tick saw it. */
+  #nothingOffline = false
   #failures = 0
   #released = false
   #wanted = true
@@ -94,6 +95,7 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options
     this.#config = options.config
+    this.#pace = new Pace(options.config)
     const { kernel, mode, writing } = options
     if (mode === 'enforce' && writing !== undefined) this.#drift = new DriftWatch({ ...writing, kernel })
     this.reconfigure(options.config)
@@ -109,11 +111,12 @@ export class Agent {
     sensor.deviceNames = enabled ? [...new Set([...devices, ...onlineDevices, ...offlineDevices])] : []
     sensor.pressureMs = config.pressure.cutMs
     this.#alarm.configure(config)
+    this.#pace.configure(config)
   }
 
   /** Whether the node is in the hot pace at `nowMs`. */
   isHot(nowMs: number): boolean {
-    return nowMs < this.#hotUntilMs
+    return this.#pace.isHot(nowMs)
   }
 
   /** Asks for a tick on the next beat: a pod came, or a trigger fired. */
@@ -128,22 +131,17 @@ export class Agent {
   beat(at: Instant, lateMs: number): void {
     const isUrgent = this.#guard(at)
     this.#options.sink.guardBeat(lateMs, lateMs > this.#config.loop.guardMs)
-    const pauseMs = this.isHot(at.nowMs) ? this.#config.loop.hotMs : this.#config.loop.calmMs
-    if (!isUrgent && !this.#wanted && !this.#isDue(this.#lastTickMs + pauseMs, at.nowMs)) return
+    if (!isUrgent && !this.#wanted && !this.#pace.isDue(at.nowMs)) return
     this.#wanted = false
     this.tick(at, lateMs)
   }
 
-  /** A beat is late by a fraction of a millisecond now and then: what is due before the middle of the next pause is due now, not a beat later. */
-  #isDue(dueMs: number, nowMs: number): boolean {
-    return nowMs >= dueMs - this.#config.loop.guardMs / 2
-  }
-
   /**
-   * Whether a tick is called for: the node leaves its calm, or online work rises above what the last decision knew of. The hot pace then
-   * lasts for a calm pause at least, whatever the tick makes of it: an alarm that goes on must not force a tick on every beat.
+   * Whether a tick is called for: the node leaves its calm, or online work rises above what the last decision knew of. Where no pod is below
+   * the best-effort root there is nothing to suppress, and the beat reads nothing.
    */
   #guard(at: Instant): boolean {
+    if (this.#nothingOffline) return false
     const { sensor, sink } = this.#options
     const heard = this.#alarm.listen(sensor, at.nowMs, {
       allowanceMilli: this.#allowanceMilli,
@@ -151,13 +149,13 @@ export class Agent {
       failed: (thrown) => sink.tickFailed(thrown, at),
     })
     if (heard === 'quiet' || (heard === 'over' && this.isHot(at.nowMs))) return false
-    this.#hotUntilMs = Math.max(this.#hotUntilMs, at.nowMs + this.#config.loop.calmMs)
+    this.#pace.alarmed(at.nowMs)
     return true
   }
 
   /** The loop body. Never throws: a failing tick leaves the last values in force and is counted. */
   tick(at: Instant, lateMs: number): TickRecord | undefined {
-    this.#lastTickMs = at.nowMs
+    this.#pace.begin(at.nowMs)
     try {
       const record = this.#body(at, lateMs)
       this.#ended = []
@@ -176,9 +174,7 @@ export class Agent {
   #body(at: Instant, lateMs: number): TickRecord {
     const { sensor, mode, writing, evictor, stopwatch } = this.#options
     const started = stopwatch()
-    // A new pod is limited at once, not on the next calm tick: its start is when it is most likely to burst.
-    const calm = this.#isDue(this.#lastCalmMs + this.#config.loop.calmMs, at.nowMs) || sensor.podsChanged
-    if (calm) this.#lastCalmMs = at.nowMs
+    const calm = this.#pace.isCalm(at.nowMs, sensor.podsChanged)
     const journaled = writing?.journal.entries ?? NOTHING_JOURNALED
     this.#takeEnded(at.nowMs)
     // What an agent before this one has written is in force: the first decision has to know it.
@@ -208,13 +204,19 @@ export class Agent {
     const results = mode === 'enforce' && writing !== undefined ? this.#actuate(writing, plan, at.nowMs) : []
     if (mode === 'enforce') evictor?.evict(decision.evictions, at.nowMs)
     if (calm) this.#settle(snapshot, decision)
+    if (calm) this.#nothingOffline = hasNothingOffline(snapshot)
     if (mode === 'enforce') this.#publish(decision.offers)
     this.#memory = memory
     this.#allowanceMilli = decision.suppression?.allowanceMilli ?? Infinity
     this.#onlineMilli = decision.suppression?.inputs.onlineMilli ?? Infinity
     this.#staysHot(decision, at.nowMs)
-    const told = drift === undefined ? {} : { drift }
-    return { mode, snapshot, decision, plan, results, journaled, ...told, tookMs: stopwatch() - started, lateMs }
+    const told = {
+      ...(drift === undefined ? {} : { drift }),
+      ...(writing === undefined ? {} : { journalHealth: writing.journal.health }),
+    }
+    const tookMs = stopwatch() - started
+    if (!calm) this.#pace.hotTook(tookMs)
+    return { mode, snapshot, decision, plan, results, journaled, ...told, tookMs, lateMs }
   }
 
   /** Before anything is planned: a knob that is conceded on this tick is not written on it. */
@@ -228,7 +230,7 @@ export class Agent {
   #staysHot({ suppression, memory }: Decision, nowMs: number): void {
     const squeezes = memory !== undefined && memory.ladder.inForce.length > 0
     if (suppression?.hot !== true && !squeezes) return
-    this.#hotUntilMs = Math.max(this.#hotUntilMs, nowMs + this.#config.suppressCpu.dwellMs)
+    this.#pace.stayHot(nowMs)
   }
 
   /** Before anything is planned: what was written beside the loop is in the files now. */
@@ -269,21 +271,7 @@ export class Agent {
     if (pods.everRead) publisher?.retainAllocations(units, pods.atMs)
     if (writing === undefined || nowMs - this.#lastPruneMs < PRUNE_MS) return
     this.#lastPruneMs = nowMs
-    writing.journal.prune()
-    if (decision.complete) this.#concede(writing, decision)
-    writing.journal.compactIfLarge()
-  }
-
-  /** A knob that no rule wants and that somebody else has written is theirs: its original must not come back with a later claim. */
-  #concede({ journal }: Writing, { desired }: Decision): void {
-    const theirs: [GroupPath, KnobKind][] = []
-    for (const [group, kind, entry] of journal.entries.entries()) {
-      const reading = this.#options.sensor.knobs.table.get(group, kind)
-      // What a weight reads while idle is set is nobody's writing.
-      if (kind === 'weight' || reading === undefined || desired.get(group, kind) !== undefined) continue
-      if (!isOurs(kind, reading.value, entry)) theirs.push([group, kind])
-    }
-    for (const [group, kind] of theirs) journal.close(group, kind)
+    keepJournal(writing.journal, decision, this.#options.sensor.knobs.table)
   }
 
   #publish(offers: TickRecord['decision']['offers']): void {
@@ -314,4 +302,10 @@ export class Agent {
     this.#options.publisher?.publish(noUnits())
     return releaseNode(kernel, writing, nowMs)
   }
+}
+
+/** Whether the best-effort root is empty, and known to be: no pod is there, none is on its way, and none that is unlisted may be. */
+function hasNothingOffline({ pods, unlistedGroups }: NodeSnapshot): boolean {
+  const mayRun = ({ spec, present }: PodReading): boolean => spec.kubeletQos === 'BestEffort' && (present || !hasEnded(spec))
+  return pods.everRead && unlistedGroups.length === 0 && !pods.pods.some(mayRun)
 }

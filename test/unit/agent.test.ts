@@ -214,6 +214,36 @@ describe('the guard', () => {
   })
 })
 
+describe('a node without offline pods', () => {
+  const reads = (agent: SimulatedAgent, ms: number): number => {
+    let count = 0
+    const read = agent.kernel.readNodeCpuUs.bind(agent.kernel)
+    agent.kernel.readNodeCpuUs = () => {
+      count += 1
+      return read()
+    }
+    agent.run(ms)
+    agent.kernel.readNodeCpuUs = read
+    return count
+  }
+
+  it('is looked at once a calm pause, and on every beat as soon as an offline pod is listed', () => {
+    const agent = new SimulatedAgent({ dialect: 'v2', directory, config: DEFAULTS })
+    sim = agent
+    agent.node.addPod(specOf(LS))
+    agent.node.setDemand('ls', 500)
+    agent.run(3000)
+    expect(reads(agent, 5000)).toBeLessThanOrEqual(6)
+    agent.node.setDemand('ls', 7500)
+    expect(reads(agent, 2000)).toBeLessThanOrEqual(42)
+    agent.node.addPod(specOf(BE))
+    agent.run(100)
+    agent.node.setDemand('ls', 500)
+    agent.run(5000)
+    expect(reads(agent, 5000)).toBeGreaterThanOrEqual(5000 / DEFAULTS.loop.guardMs - 1)
+  })
+})
+
 describe('evictions', () => {
   it('are handed over as they were decided, after the writes of the tick, and the view of them is in the snapshot', () => {
     const asked: { readonly wishes: readonly EvictionWish[]; readonly writes: number }[] = []

@@ -1,0 +1,80 @@
+/**
+ * When the agent ticks: once every calm pause, more often for as long as the node is hot, and at once when the guard beat hears of trouble.
+ * It keeps the agent from being its own trouble too: where a tick is dear, hot ones come less often.
+ */
+import type { Config } from './config/index.ts'
+
+/**
+ * Of one CPU, the most that hot ticks may take. On a small or slow machine their own use would else be what keeps the node hot: it counts as use
+ * of the system, offline work is cut for it, presses against its allowance, and is cause for the next hot tick.
+ */
+const MOST_SHARE = 0.25
+/** Of the newest tick in the mean time that one takes: some ten ticks are remembered. */
+const NEWEST = 0.1
+
+export class Pace {
+  #loop: Config['loop']
+  #dwellMs: number
+  #lastTickMs = -Infinity
+  #lastCalmMs = -Infinity
+  #hotUntilMs = -Infinity
+  #hotTookMs = 0
+
+  constructor(config: Config) {
+    this.#loop = config.loop
+    this.#dwellMs = config.suppressCpu.dwellMs
+  }
+
+  configure(config: Config): void {
+    this.#loop = config.loop
+    this.#dwellMs = config.suppressCpu.dwellMs
+  }
+
+  isHot(nowMs: number): boolean {
+    return nowMs < this.#hotUntilMs
+  }
+
+  /** Whether the pause since the last tick is over. */
+  isDue(nowMs: number): boolean {
+    const { calmMs } = this.#loop
+    return this.#hasCome(this.#lastTickMs + (this.isHot(nowMs) ? this.#hotPauseMs : calmMs), nowMs)
+  }
+
+  /** Pause between hot ticks, in ms: never longer than that between calm ones. */
+  get #hotPauseMs(): number {
+    const { hotMs, calmMs } = this.#loop
+    return Math.min(calmMs, Math.max(hotMs, this.#hotTookMs / MOST_SHARE))
+  }
+
+  /** A beat is late by a fraction of a millisecond now and then: what is due before the middle of the next pause is due now, not a beat later. */
+  #hasCome(dueMs: number, nowMs: number): boolean {
+    return nowMs >= dueMs - this.#loop.guardMs / 2
+  }
+
+  /** A tick begins. */
+  begin(nowMs: number): void {
+    this.#lastTickMs = nowMs
+  }
+
+  /** Whether the tick of `nowMs` looks at everything. A new pod is limited at once: its start is when it is most likely to burst. */
+  isCalm(nowMs: number, podsChanged: boolean): boolean {
+    const calm = podsChanged || this.#hasCome(this.#lastCalmMs + this.#loop.calmMs, nowMs)
+    if (calm) this.#lastCalmMs = nowMs
+    return calm
+  }
+
+  /** A tick that was not calm took so long. */
+  hotTook(ms: number): void {
+    this.#hotTookMs += (ms - this.#hotTookMs) * NEWEST
+  }
+
+  /** From an alarm on the hot pace lasts for a calm pause at least, whatever the tick makes of it: one that goes on must not force a tick on every beat. */
+  alarmed(nowMs: number): void {
+    this.#hotUntilMs = Math.max(this.#hotUntilMs, nowMs + this.#loop.calmMs)
+  }
+
+  /** The decision found reason to be quick about the next one. */
+  stayHot(nowMs: number): void {
+    this.#hotUntilMs = Math.max(this.#hotUntilMs, nowMs + this.#dwellMs)
+  }
+}

@@ -1,0 +1,63 @@
+/** When the agent ticks, by the clock alone. */
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Pace } from '../../src/pace.ts'
+import { DEFAULTS } from '../support/config.ts'
+
+const { calmMs, guardMs, hotMs } = DEFAULTS.loop
+
+/** Beats for `ms` and answers when there was a tick; each hot one takes `tookMs`, and the node stays hot. */
+function hotTicks(pace: Pace, ms: number, tookMs: number): number[] {
+  const at: number[] = []
+  pace.begin(0)
+  for (let nowMs = 0; nowMs < ms; nowMs += guardMs) {
+    pace.alarmed(nowMs)
+    if (!pace.isDue(nowMs)) continue
+    pace.begin(nowMs)
+    pace.hotTook(tookMs)
+    at.push(nowMs)
+  }
+  return at
+}
+
+const gaps = (at: readonly number[]): number[] => at.slice(1).map((ms, index) => ms - (at[index] ?? 0))
+
+describe('the pace', () => {
+  it('is one tick a calm pause until an alarm, then one a hot pause for a calm pause at least', () => {
+    const pace = new Pace(DEFAULTS)
+    pace.begin(0)
+    expect(pace.isDue(calmMs / 2)).toBe(false)
+    expect(pace.isDue(calmMs)).toBe(true)
+    pace.alarmed(0)
+    expect(pace.isHot(calmMs - 1)).toBe(true)
+    expect(pace.isHot(calmMs)).toBe(false)
+    expect(pace.isDue(hotMs)).toBe(true)
+  })
+
+  it('takes no more than a quarter of a CPU for hot ticks, however dear one is, and is never slower than in calm', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 2000, noNaN: true }), (tookMs) => {
+        const seen = gaps(hotTicks(new Pace(DEFAULTS), 60_000, tookMs)).slice(60)
+        expect(Math.min(...seen)).toBeGreaterThanOrEqual(Math.min(calmMs, tookMs * 4) * 0.97 - guardMs)
+        expect(Math.max(...seen)).toBeLessThanOrEqual(Math.min(calmMs, Math.max(hotMs, tookMs * 4)) + guardMs)
+      }),
+      { numRuns: 50 },
+    )
+  })
+
+  it('forgets a slow spell', () => {
+    const pace = new Pace(DEFAULTS)
+    hotTicks(pace, 10_000, 100)
+    const later = gaps(hotTicks(pace, 10_000, 1)).slice(-20)
+    expect(later.every((gap) => gap === hotMs)).toBe(true)
+  })
+
+  it('looks at everything once a calm pause, and at once when pods have changed', () => {
+    const pace = new Pace(DEFAULTS)
+    expect(pace.isCalm(0, false)).toBe(true)
+    expect(pace.isCalm(hotMs, false)).toBe(false)
+    expect(pace.isCalm(2 * hotMs, true)).toBe(true)
+    expect(pace.isCalm(calmMs + hotMs, false)).toBe(false)
+    expect(pace.isCalm(calmMs + 2 * hotMs, false)).toBe(true)
+  })
+})
