@@ -143,10 +143,22 @@ export class Actuator {
     if (!this.#journal.has(group, kind)) return { is: 'vanished', errno: 'ENOENT' }
     if (limited && this.#mayTakeSeconds(step)) return this.#lane.offer(step) ? { is: 'begun' } : undefined
     this.#lane.overtake(step)
-    this.#willWrite(group, kind, step.value)
+    const before = this.#willWrite(group, kind, step.value)
     const clobbered = CLOBBERS[kind]
     if (clobbered !== undefined) this.#willWrite(group, clobbered.kind, clobbered.leaves[this.#kernel.capabilities.dialect])
-    return this.#confirmed(step, this.#kernel.writeKnob(group, step))
+    const outcome = this.#confirmed(step, this.#kernel.writeKnob(group, step))
+    if (outcome.is === 'failed' || outcome.is === 'mismatch') this.#noteRemains(step, before)
+    return outcome
+  }
+
+  /**
+   * A write that went wrong may have left something else than was there and than was wanted: a part of the value, or what the kernel makes of it.
+   * It is the agent's doing all the same, and has to go back on a release.
+   */
+  #noteRemains({ group, kind }: Step, before: KnobValue | undefined): void {
+    const holds = this.#kernel.readKnob(group, kind)
+    if (holds === undefined || isHeld(before, holds) || this.#journal.knows(group, kind, holds)) return
+    this.#journal.willWrite(group, kind, { value: holds, holds })
   }
 
   /** What came of a write, by what the knob reads after it. A knob that has its original again leaves the journal. */
@@ -187,7 +199,10 @@ export class Actuator {
     return isSuccess(holds) || holds.is === 'vanished' ? undefined : { step: overtakenBy, outcome: holds }
   }
 
-  #willWrite(group: GroupPath, kind: KnobKind, value: KnobValue): void {
-    this.#journal.willWrite(group, kind, { value, holds: this.#kernel.readKnob(group, kind) })
+  /** Answers what the knob held before. */
+  #willWrite(group: GroupPath, kind: KnobKind, value: KnobValue): KnobValue | undefined {
+    const holds = this.#kernel.readKnob(group, kind)
+    this.#journal.willWrite(group, kind, { value, holds })
+    return holds
   }
 }

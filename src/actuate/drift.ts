@@ -4,6 +4,10 @@
  * that somebody else has written: it leaves the restore journal, so his value stays, also on a release; and when it is taken up again, his
  * value is the original. Only a parent that shrinks still clips it, where the kernel would refuse the parent otherwise.
  *
+ * A write that was taken and reads back otherwise at once is not drift: nobody was seen to write, and the kernel may make of it what it likes. But
+ * a knob that does so again and again, for the kernel's sake or for that of a writer who is faster than the read, is left alone past the same bound;
+ * its original stays on record then, since what it holds may be the agent's doing.
+ *
  * Two knobs are never conceded, only called contested: the quota of the best-effort root, and freezing. They are the suppression itself.
  * Fighting for one costs a write of some µs a tick; conceding it would leave online work without protection for minutes, and whoever
  * writes there could not know.
@@ -20,12 +24,16 @@ import type {
   KnobValue,
   Reading,
   ReadonlyKnobTable,
+  Step,
+  StepResult,
 } from '../model/index.ts'
 import { isHeld, isOursByNature, KnobTable } from '../model/index.ts'
 import type { Actuator } from './actuator.ts'
 import type { RestoreJournal } from './restore-journal.ts'
 
 const MINUTE_MS = 60_000
+/** Writes that do not last are tried many times a second on a hot node: one in so long counts. */
+const UNHELD_MS = 1000
 /** Drift of a knob that was quiet for so long is news again. */
 const QUIET_MS = 600_000
 /** A node runs some hundred pods with a handful of knobs each; of more the one that drifted longest ago is forgotten. */
@@ -53,10 +61,17 @@ interface Known {
   readonly recentMs: readonly number[]
 }
 
+/** Writes of the last minute that did not last, at most as many as the bound asks about. */
+interface Unheld {
+  readonly step: Step
+  readonly recentMs: readonly number[]
+}
+
 export class DriftWatch {
   readonly #options: DriftWatchOptions
   readonly #knobs = new KnobTable<KnobDrift>()
   readonly #known = new KnobTable<Known>()
+  readonly #unheld = new KnobTable<Unheld>()
   #isFirst = true
 
   constructor(options: DriftWatchOptions) {
@@ -68,6 +83,29 @@ export class DriftWatch {
     return this.#knobs.get(group, kind)?.concededUntilMs !== undefined
   }
 
+  /** Whether it is left alone because it does not keep what is written: what it holds is not put back either. */
+  isLeft(group: GroupPath, kind: KnobKind): boolean {
+    const drift = this.#knobs.get(group, kind)
+    return drift?.unheld === true && drift.concededUntilMs !== undefined
+  }
+
+  /** Takes in what became of the writes of a tick. */
+  wrote(results: readonly StepResult[], nowMs: number): void {
+    for (const { step, outcome } of results) {
+      const { group, kind } = step
+      const known = this.#unheld.get(group, kind)
+      if (outcome.is !== 'mismatch') {
+        // A write that lasts is the end of it; one that was not made says nothing.
+        if (known !== undefined && outcome.is === 'applied') this.#unheld.delete(group, kind)
+        continue
+      }
+      const recentMs = known?.recentMs.filter((atMs) => nowMs - atMs < MINUTE_MS) ?? []
+      const counts = nowMs - (recentMs.at(-1) ?? -Infinity) >= UNHELD_MS
+      if (known !== undefined || this.#unheld.size < MAX_KNOBS)
+        this.#unheld.set(group, kind, { step, recentMs: counts ? [...recentMs, nowMs] : recentMs })
+    }
+  }
+
   /** Judges the readings that changed since the last tick. To be called before the plan is made. */
   notice(changes: readonly KnobChange[], context: DriftContext): DriftView {
     const news: DriftNews[] = []
@@ -76,6 +114,7 @@ export class DriftWatch {
     this.#isFirst = false
     if (!context.settings.enabled) {
       for (const group of this.#knobs.groups()) this.#forget(group)
+      for (const group of this.#unheld.groups()) this.#unheld.delete(group)
       return { knobs: this.#knobs, found, news }
     }
     this.#expire(context, news)
@@ -87,7 +126,36 @@ export class DriftWatch {
       found[change.kind] = (found[change.kind] ?? 0) + 1
       this.#count(change, ours, { context, news })
     }
+    this.#leaveUnheld({ context, news })
     return { knobs: this.#knobs, found, news }
+  }
+
+  /** Knobs that have not kept what was written for more than the bound in a minute. */
+  #leaveUnheld({ context, news }: { readonly context: DriftContext; readonly news: DriftNews[] }): void {
+    const { nowMs, actual, settings } = context
+    for (const [group, kind, { step, recentMs }] of this.#unheld.entries()) {
+      const recent = recentMs.filter((atMs) => nowMs - atMs < MINUTE_MS)
+      const found = actual.get(group, kind)?.value
+      if (recent.length === 0 || found === undefined) this.#unheld.delete(group, kind)
+      if (recent.length <= settings.maxPerMinute || found === undefined) continue
+      this.#unheld.delete(group, kind)
+      const drift = { group, kind, count: recent.length, lastMs: nowMs, found, ours: step.value, unheld: true } as const
+      this.#putPastBound(drift, { context, news })
+    }
+  }
+
+  /** A knob past the bound is left alone for a while; one that is suppression itself is only told of. */
+  #putPastBound(drift: KnobDrift, { context, news }: { readonly context: DriftContext; readonly news: DriftNews[] }): void {
+    const { group, kind } = drift
+    const { nowMs, bestEffort, settings } = context
+    const before = this.#knobs.get(group, kind)
+    if (before === undefined) this.#makeRoom()
+    const isKept = isSuppression(group, kind, bestEffort)
+    const told: KnobDrift = isKept ? { ...drift, contested: true } : { ...drift, concededUntilMs: nowMs + settings.concedeMs }
+    this.#knobs.set(group, kind, told)
+    this.#known.set(group, kind, { groupId: this.#idOf(group), recentMs: [] })
+    if (!isKept) news.push({ is: 'conceded', drift: told })
+    else if (before?.contested !== true) news.push({ is: 'contested', drift: told })
   }
 
   /** Written by somebody else while no agent ran: a restarted one finds neither what it had written nor what was there before. */
@@ -125,8 +193,8 @@ export class DriftWatch {
     const earlier = this.#known.get(group, kind)?.recentMs.filter((atMs) => nowMs - atMs < MINUTE_MS) ?? []
     const recentMs = [...earlier, nowMs].slice(-settings.maxPerMinute - 1)
     const isPast = recentMs.length > settings.maxPerMinute
-    const isSuppression = kind === 'freeze' || (kind === 'quota' && group === bestEffort)
-    const isConceded = isPast && !isSuppression
+    const isKept = isSuppression(group, kind, bestEffort)
+    const isConceded = isPast && !isKept
     const drift: KnobDrift = {
       group,
       kind,
@@ -135,7 +203,7 @@ export class DriftWatch {
       found: value,
       ours,
       ...(isConceded ? { concededUntilMs: nowMs + settings.concedeMs } : {}),
-      ...(isPast && isSuppression ? { contested: true } : {}),
+      ...(isPast && isKept ? { contested: true } : {}),
     }
     this.#knobs.set(group, kind, drift)
     this.#known.set(group, kind, { groupId: this.#idOf(group), recentMs: isConceded ? [] : recentMs })
@@ -187,4 +255,9 @@ export class DriftWatch {
     this.#knobs.delete(group)
     this.#known.delete(group)
   }
+}
+
+/** What fighting for costs some µs a tick, and conceding would leave online work without protection. */
+function isSuppression(group: GroupPath, kind: KnobKind, bestEffort: GroupPath): boolean {
+  return kind === 'freeze' || (kind === 'quota' && group === bestEffort)
 }

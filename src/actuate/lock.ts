@@ -15,11 +15,20 @@ const TRIES = 3
 /** Kernel: PID_MAX_LIMIT is 2^22. */
 const PID = /^\d{1,7}\n?$/
 const MAX_ANSWER = 64
+/**
+ * Kernel: what connect(2) answers where nobody listens: a dead socket or a plain file, no name at all, a link to itself, a socket of another kind.
+ * Anything else (EAGAIN of one with too many callers, EMFILE of this process) says nothing, and a living agent must not pass for a dead one.
+ */
+const IS_DEAD: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOENT', 'ELOOP', 'ENOTSOCK', 'ENOTDIR', 'EPROTOTYPE'])
+
+/** Tells apart the names of locks that this process asks for at once: what one of them fails to make must not be another's. */
+let taken = 0
 
 /** Takes the lock and returns what gives it back. Throws E_LOCKED while another agent lives, E_STATE_DIR where it can't be taken. */
 export async function takeLock(stateDirectory: string): Promise<() => void> {
   const path = join(stateDirectory, NAME)
-  const own = join(stateDirectory, `${NAME}.${process.pid}.${Date.now().toString(36)}`)
+  taken += 1
+  const own = join(stateDirectory, `${NAME}.${process.pid}.${Date.now().toString(36)}.${taken}`)
   const server = await listen(stateDirectory, own)
   const giveUp = (): void => {
     server.close()
@@ -29,8 +38,12 @@ export async function takeLock(stateDirectory: string): Promise<() => void> {
     for (let attempt = 0; attempt < TRIES; attempt += 1) {
       if (tryLink(own, path)) {
         return () => {
-          rmSync(path, { force: true })
-          giveUp()
+          try {
+            rmSync(path, { force: true })
+          } finally {
+            // A name that could not be removed is a dead lock then, which the next one to come takes over.
+            giveUp()
+          }
         }
       }
       const owner = await ownerOf(path)
@@ -65,6 +78,9 @@ async function listen(stateDirectory: string, path: string): Promise<Server> {
     chmodSync(path, 0o600)
     return server
   } catch (thrown) {
+    // What was made of it goes: one that is tried again and again would fill the directory.
+    server.close()
+    rmSync(path, { force: true })
     throw new AgentError('E_STATE_DIR', `cannot make a lock in ${stateDirectory}: ${messageOf(thrown)}`, { cause: thrown })
   }
 }
@@ -89,7 +105,7 @@ async function removeStale(path: string, aside: string): Promise<void> {
     renameSync(path, aside)
   } catch (thrown) {
     if (errnoOf(thrown) === 'ENOENT') return
-    throw thrown
+    throw new AgentError('E_STATE_DIR', `cannot move the dead lock ${path} away: ${messageOf(thrown)}`, { cause: thrown })
   }
   if ((await ownerOf(aside)) !== undefined) tryLink(aside, path)
   rmSync(aside, { force: true })
@@ -115,8 +131,7 @@ function ownerOf(path: string): Promise<number | undefined> {
     socket.once('end', answer)
     socket.once('error', (thrown) => {
       clearTimeout(timer)
-      // Kernel: a living one with too many callers at once answers EAGAIN, one that is dead ECONNREFUSED.
-      resolve(errnoOf(thrown) === 'EAGAIN' ? 0 : undefined)
+      resolve(IS_DEAD.has(errnoOf(thrown) ?? '') ? undefined : 0)
     })
   })
 }

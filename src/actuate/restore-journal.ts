@@ -4,12 +4,12 @@
  * values on record.
  * A record is void after a reboot and when its group was made anew. The file is rewritten when it has outgrown its bound.
  */
-import { closeSync, fsyncSync, ftruncateSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import type { GroupPath, Journaled, JournaledKnob, KnobKind, KnobValue } from '../model/index.ts'
+import { join } from 'node:path'
+import type { GroupPath, Journaled, JournaledKnob, JournalHealth, KnobKind, KnobValue } from '../model/index.ts'
 import { AgentError, devicesWritten, IoLimits, isHeld, KnobTable, messageOf, sameValue } from '../model/index.ts'
+import { JournalFile } from './journal-file.ts'
 import { FORMAT_VERSION, formatRecord, type JournalRecord, type OriginalRecord, parseRecord } from './records.ts'
-import { openStateDirectory, readStateFile } from './state-directory.ts'
+import { openStateDirectory } from './state-directory.ts'
 
 const FILE_NAME = 'restore.journal'
 /**
@@ -38,32 +38,41 @@ export interface RestoreJournalOptions {
 
 export class RestoreJournal {
   readonly #options: RestoreJournalOptions
-  readonly #path: string
+  readonly #file: JournalFile
   readonly #entries = new KnobTable<Entry>()
   /** Lines that could not be read when the journal was opened. */
   readonly damagedLines: number
-  #fd: number
-  #bytes = 0
-  /** How long the file was when it was last rewritten. */
-  #bytesInForce = 0
   /** Whether something happened that the file does not tell. */
   #behind = false
+  #failures = 0
+  #problem: string | undefined
 
-  /** Opens or creates the journal. Throws E_STATE_DIR when the directory can't be written or others may, E_JOURNAL when the file is from a newer version. */
+  /**
+   * Opens or creates the journal. Throws E_STATE_DIR when the directory can't be used or others may write in it, E_JOURNAL when the file is from
+   * a newer version. A disk without room is no obstacle where an agent has run before on this boot: its file is gone on with.
+   */
   constructor(options: RestoreJournalOptions) {
     this.#options = options
-    this.#path = journalPath(options.stateDirectory)
+    this.#file = new JournalFile(journalPath(options.stateDirectory))
     openStateDirectory(options.stateDirectory)
-    this.damagedLines = this.#load()
+    const { damaged, isCurrent } = this.#load()
+    this.damagedLines = damaged
     try {
-      this.#fd = this.#rewrite()
+      this.#file.rewrite(this.#inForce())
     } catch (thrown) {
-      throw new AgentError('E_STATE_DIR', `cannot write ${this.#path}: ${messageOf(thrown)}`, { cause: thrown })
+      if (!isCurrent || !this.#resume())
+        throw new AgentError('E_STATE_DIR', `cannot write ${this.path}: ${messageOf(thrown)}`, { cause: thrown })
+      this.#failed('rewritten', thrown)
     }
   }
 
   get path(): string {
-    return this.#path
+    return this.#file.path
+  }
+
+  /** How writing the file goes. */
+  get health(): JournalHealth {
+    return { failures: this.#failures, ...(this.#problem === undefined ? {} : { problem: this.#problem }) }
   }
 
   get entries(): Journaled {
@@ -88,8 +97,13 @@ export class RestoreJournal {
       if (groupId !== undefined) records.push({ is: 'original', group, groupId, kind, value })
     }
     if (records.length === 0) return
-    this.#append(records.map(formatRecord).join(''))
-    fsyncSync(this.#fd)
+    try {
+      this.#file.append(records.map(formatRecord).join(''), { synced: true })
+    } catch (thrown) {
+      this.#failed('appended to', thrown)
+      throw thrown
+    }
+    this.#succeeded()
     // Not before they are on disk: an original that only memory knows would never be written there.
     for (const { group, groupId, kind, value } of records) this.#entries.set(group, kind, { original: value, ours: [], groupId })
   }
@@ -150,36 +164,24 @@ export class RestoreJournal {
   /** Rewrites the file if it has outgrown its bound or fallen behind. Called between ticks, since it syncs. A failure is tried again. */
   compactIfLarge(): void {
     // What is in force may be more than the bound by itself: rewriting it on every tick would not make it less.
-    const isLarge = this.#bytes > Math.max(this.#options.maxBytes, this.#bytesInForce * 2)
+    const isLarge = this.#file.bytes > Math.max(this.#options.maxBytes, this.#file.bytesWhenRewritten * 2)
     if (!isLarge && !this.#behind) return
-    const outgrown = this.#fd
     try {
-      this.#fd = this.#rewrite()
-    } catch {
+      this.#file.rewrite(this.#inForce())
+    } catch (thrown) {
       // The old file is whole and stays in use.
+      this.#failed('rewritten', thrown)
       return
     }
     this.#behind = false
-    closeSync(outgrown)
+    this.#succeeded()
   }
 
   /** Lets go of the file. What happens after it is not recorded: a slow write may outlast the journal. */
   end(): void {
     // A later line would be a record too many, or in a file that was given the descriptor.
     this.#behind = true
-    closeSync(this.#fd)
-  }
-
-  /** Appends all of a text or, when that fails, none of it: half a line would take the next record down with it. */
-  #append(text: string): void {
-    const bytes = Buffer.from(text)
-    try {
-      writeWhole(this.#fd, bytes, this.#bytes)
-    } catch (thrown) {
-      ftruncateSync(this.#fd, this.#bytes)
-      throw thrown
-    }
-    this.#bytes += bytes.length
+    this.#file.close()
   }
 
   /**
@@ -187,19 +189,41 @@ export class RestoreJournal {
    * a failure is made up for later, by writing the whole file anew.
    */
   #appendLater(text: string): void {
+    if (this.#behind) return
     try {
-      if (!this.#behind) this.#append(text)
-    } catch {
+      this.#file.append(text, { synced: false })
+    } catch (thrown) {
       this.#behind = true
+      this.#failed('appended to', thrown)
     }
   }
 
-  #load(): number {
+  /** What failed first stays the problem until it is over: what comes of it is no news. */
+  #failed(what: 'appended to' | 'rewritten', thrown: unknown): void {
+    this.#failures += 1
+    this.#problem ??= `${this.path} can't be ${what}: ${messageOf(thrown)}`
+  }
+
+  /** One that fell behind is not well before it was rewritten. */
+  #succeeded(): void {
+    if (!this.#behind) this.#problem = undefined
+  }
+
+  #resume(): boolean {
+    try {
+      this.#file.resume()
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #load(): { readonly damaged: number; readonly isCurrent: boolean } {
     let text: string
     try {
-      text = readStateFile(this.#path) ?? ''
+      text = this.#file.read() ?? ''
     } catch (thrown) {
-      throw new AgentError('E_STATE_DIR', `cannot read ${this.#path}: ${messageOf(thrown)}`, { cause: thrown })
+      throw new AgentError('E_STATE_DIR', `cannot read ${this.path}: ${messageOf(thrown)}`, { cause: thrown })
     }
     let damaged = 0
     let current = false
@@ -211,18 +235,14 @@ export class RestoreJournal {
       else if (current) this.#replay(record)
     }
     this.#dropStale()
-    return damaged
+    return { damaged, isCurrent: current }
   }
 
   #isCurrent(header: { readonly version: number; readonly bootId: string }): boolean {
     if (header.version > FORMAT_VERSION) {
-      throw new AgentError(
-        'E_JOURNAL',
-        `${this.#path} is of format ${header.version}, this agent knows up to ${FORMAT_VERSION}`,
-        {
-          hint: 'Release the node with the agent version that wrote it, or move the file away to give its originals up.',
-        },
-      )
+      throw new AgentError('E_JOURNAL', `${this.path} is of format ${header.version}, this agent knows up to ${FORMAT_VERSION}`, {
+        hint: 'Release the node with the agent version that wrote it, or move the file away to give its originals up.',
+      })
     }
     return header.bootId === this.#options.bootId
   }
@@ -249,30 +269,14 @@ export class RestoreJournal {
     }
   }
 
-  /** Writes what is in force to a new file, syncs it and puts it in the old one's place, so that one of the two is always whole. */
-  #rewrite(): number {
+  /** The shortest file that tells what is in force. */
+  #inForce(): string {
     const records: JournalRecord[] = [{ is: 'header', version: FORMAT_VERSION, bootId: this.#options.bootId }]
     for (const [group, kind, entry] of this.#entries.entries()) {
       records.push({ is: 'original', group, groupId: entry.groupId, kind, value: entry.original })
       for (const value of [...entry.ours].reverse()) records.push({ is: 'wrote', group, kind, value })
     }
-    const bytes = Buffer.from(records.map(formatRecord).join(''))
-    const temporary = `${this.#path}.new`
-    rmSync(temporary, { force: true })
-    const fd = openSync(temporary, 'wx', 0o600)
-    try {
-      writeWhole(fd, bytes, 0)
-      fsyncSync(fd)
-      renameSync(temporary, this.#path)
-    } catch (thrown) {
-      closeSync(fd)
-      rmSync(temporary, { force: true })
-      throw thrown
-    }
-    syncFolder(dirname(this.#path))
-    this.#bytes = bytes.length
-    this.#bytesInForce = bytes.length
-    return fd
+    return records.map(formatRecord).join('')
   }
 }
 
@@ -283,24 +287,4 @@ function halfWritten(holds: KnobValue | undefined, { original, ours }: Journaled
   const written = ours.filter((value) => value instanceof IoLimits)
   const devices = devicesWritten(holds, written, before)
   return devices.length === 0 ? undefined : IoLimits.of(devices.map((device) => [device, holds.of(device)]))
-}
-
-/**
- * Writes all bytes at a position. Kernel: write(2) on a nearly full disk takes what fits and reports that as a success; only the next call
- * fails with ENOSPC.
- */
-function writeWhole(fd: number, bytes: Buffer, position: number): void {
-  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, bytes.length - at, position + at)
-}
-
-/** Makes the new name last. Not every file system can sync a folder; where it can't, only a crash of the machine could tell. */
-function syncFolder(path: string): void {
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } catch {
-    // A reboot voids the journal anyway.
-  } finally {
-    closeSync(fd)
-  }
 }

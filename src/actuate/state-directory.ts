@@ -17,15 +17,21 @@ export function openStateDirectory(path: string): void {
   } catch (thrown) {
     throw new AgentError('E_STATE_DIR', `cannot make the state directory ${path}: ${messageOf(thrown)}`, { cause: thrown })
   }
+  const unsafe = whyUnsafe(path, stat)
+  if (unsafe !== undefined) throw unsafe
+}
+
+/** Why a directory may not hold the journal: it is another user's, or others may write in it. Undefined where it may. */
+export function whyUnsafe(path: string, stat: { readonly uid: number; readonly mode: number }): AgentError | undefined {
   const own = process.geteuid?.() ?? stat.uid
   if (stat.uid !== own) {
-    throw new AgentError('E_STATE_DIR', `the state directory ${path} belongs to user ${stat.uid}, this agent runs as ${own}`, {
+    return new AgentError('E_STATE_DIR', `the state directory ${path} belongs to user ${stat.uid}, this agent runs as ${own}`, {
       hint: 'What stands in it decides what is put back on the node. Give it to that user, or set paths.state to another directory.',
     })
   }
-  if ((stat.mode & OTHERS_MAY_WRITE) === 0) return
+  if ((stat.mode & OTHERS_MAY_WRITE) === 0) return undefined
   const mode = (stat.mode & PERMISSIONS).toString(8)
-  throw new AgentError('E_STATE_DIR', `others may write in the state directory ${path} (mode ${mode})`, {
+  return new AgentError('E_STATE_DIR', `others may write in the state directory ${path} (mode ${mode})`, {
     hint: `What stands in it decides what is put back on the node. Look at what is there, then: chmod 700 ${path}`,
   })
 }

@@ -5,10 +5,12 @@
  *            more pods to a node that throws pods out, nor fill the hole at once
  *   then     one pod at a time in the order of evict-order.ts, intervalMs apart, at most perHour; only what the API server granted, or has
  *            yet to answer, counts
+ *   between  nobody while a pod that was granted is still here within the time it has to end: what it frees is not to be seen yet
  * A rung in dry run stops no sales and is told apart: its wishes are paced the same, but take nothing from the real ones.
  */
 import type { Config } from '../config/types.ts'
 import type { ClassifiedPod, EvictingRung, EvictionOutcome, EvictionRecord, EvictionWish, NodeSnapshot } from '../model/index.ts'
+import { hasEnded } from '../model/index.ts'
 import { type Candidate, candidatesFor, RUNGS_IN_TURN } from './evict-order.ts'
 
 const HOUR_MS = 3_600_000
@@ -55,8 +57,6 @@ export interface Evictions {
   readonly holds: boolean
 }
 
-const NOTHING: EvictMemory = { spent: [], dry: [] }
-
 /** At most one real wish and one of a dry run. */
 export function evictions(
   snapshot: NodeSnapshot,
@@ -66,7 +66,7 @@ export function evictions(
 ): Evictions {
   const { nowMs } = snapshot
   const { recent, impossible } = snapshot.evictions
-  const { wanted: wantedBefore, told: toldBefore, ...kept } = settle(context.memory ?? NOTHING, recent, nowMs)
+  const { wanted: wantedBefore, told: toldBefore, ...kept } = settle(context.memory ?? firstMemory(recent, config), recent, nowMs)
   if (!config.evict.enabled) return { wishes: [], memory: kept, holds: false }
   const [real, dry] = [false, true].map((isDry) =>
     RUNGS_IN_TURN.filter((rung) => context.wanted.includes(rung) && isDryRun(rung, config) === isDry),
@@ -83,7 +83,8 @@ export function evictions(
     }
     return undefined
   }
-  const mayAsk = real.length > 0 && isHeld(wanted, nowMs, config) && isDue(kept, recent, nowMs, config)
+  const mayAsk =
+    real.length > 0 && isHeld(wanted, nowMs, config) && isDue(kept, recent, nowMs, config) && !isOneEnding(snapshot, pods, config)
   const asked = mayAsk ? choose(real, (uid) => isFree(uid, kept, recent, nowMs)) : undefined
   const mayTell = dry.length > 0 && isHeld(told, nowMs, config) && isPast(kept.dry.at(-1)?.atMs, config.evict.intervalMs, nowMs)
   const shown = mayTell ? choose(dry, (uid) => uid !== asked?.uid && isUntold(uid, kept, recent, nowMs)) : undefined
@@ -96,6 +97,17 @@ export function evictions(
     },
     holds,
   }
+}
+
+/** An agent that starts goes on from what the one before it was granted: a restart makes no promise anew (I77). */
+function firstMemory(recent: readonly EvictionRecord[], { evict }: Config): EvictMemory {
+  const granted = recent.filter(({ is, wish }) => wasGranted(is) && !wish.dryRun)
+  const spent = granted.map(({ wish: { uid }, atMs }) => ({ uid, atMs })).sort((a, b) => a.atMs - b.atMs)
+  return { spent: spent.slice(-evict.perHour), dry: [] }
+}
+
+function wasGranted(is: EvictionOutcome | undefined): boolean {
+  return is === 'evicted' || is === 'forced'
 }
 
 function withWish(spent: readonly Wished[], uid: string, nowMs: number): Wished[] {
@@ -144,6 +156,23 @@ function isPast(atMs: number | undefined, pauseMs: number, nowMs: number): boole
 function isDue({ spent, askedMs }: EvictMemory, recent: readonly EvictionRecord[], nowMs: number, { evict }: Config): boolean {
   if (recent.some(({ is, atMs }) => is === 'asked' && nowMs - atMs < MOST_ASKED_MS)) return false
   return spent.length < evict.perHour && isPast(spent.at(-1)?.atMs, evict.intervalMs, nowMs) && isPast(askedMs, ATTEMPT_MS, nowMs)
+}
+
+/** Kubernetes: what a pod has without terminationGracePeriodSeconds. */
+const DEFAULT_GRACE_SECONDS = 30
+
+/**
+ * Whether a pod that was granted has yet to end, and still may. A pod has 30 s where evictions are 10 s apart: those that went in between would have
+ * gone for what the first one gives back (I78).
+ */
+function isOneEnding({ nowMs, evictions }: NodeSnapshot, pods: readonly ClassifiedPod[], { evict }: Config): boolean {
+  return pods.some(({ reading: { spec, present } }) => {
+    if (!present || hasEnded(spec)) return false
+    const record = evictions.recent.find(({ wish }) => wish.uid === spec.uid)
+    // As it is asked for: the shorter of the pod's own and the configured one, and never none.
+    const graceSeconds = Math.min(Math.max(1, evict.gracePeriodSeconds), spec.graceSeconds ?? DEFAULT_GRACE_SECONDS)
+    return record !== undefined && wasGranted(record.is) && nowMs - record.atMs < graceSeconds * 1000
+  })
 }
 
 /** Whether a pod may be asked for: it was not, or that was refused, or went wrong, some time ago. */

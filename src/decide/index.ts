@@ -31,6 +31,11 @@ export interface Memory {
 
 export const EMPTY_MEMORY: Memory = { suppress: {}, capacity: {}, signals: {} }
 
+/** What of a memory a recording has to keep: a calm tick works the rest out anew, whatever stood before (I75). */
+export function lasting({ standing: _standing, ...kept }: Memory): Memory {
+  return kept
+}
+
 export interface Decided {
   readonly decision: Decision
   readonly memory: Memory

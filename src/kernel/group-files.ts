@@ -115,8 +115,7 @@ export class GroupFiles {
     let fd = -1
     try {
       fd = this.held.opening(() => openSync(path, 'r+'))
-      writeSync(fd, text)
-      return APPLIED
+      return ofWritten(writeSync(fd, text), text)
     } catch (thrown) {
       return outcomeOfErrno(errnoOf(thrown) ?? 'EIO')
     } finally {
@@ -131,8 +130,7 @@ export class GroupFiles {
     let handle: FileHandle | undefined
     try {
       handle = await open(path, 'r+')
-      await handle.write(text)
-      return APPLIED
+      return ofWritten((await handle.write(text)).bytesWritten, text)
     } catch (thrown) {
       const errno = errnoOf(thrown) ?? 'EIO'
       // Out of descriptors: those that are held only for speed are given back, and the next tick tries again.
@@ -156,4 +154,12 @@ export class GroupFiles {
     const tree = file === undefined ? undefined : this.#mounts.controllers[file.controller]
     return file === undefined || tree === undefined ? undefined : join(tree, group, file.name)
   }
+}
+
+/**
+ * Kernel: each write is a value by itself (kernfs_fop_write_iter), so the rest of one that was cut short must not follow: it would be taken for
+ * another. The file is read back, and written anew on the next tick.
+ */
+function ofWritten(bytes: number, text: string): Outcome {
+  return bytes === Buffer.byteLength(text) ? APPLIED : outcomeOfErrno('EIO')
 }

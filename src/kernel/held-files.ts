@@ -10,6 +10,7 @@ import { errnoOf } from '../model/index.ts'
 
 /** memory.stat, the longest file read here, is below 8 KiB; /proc/stat is only read for its first line. */
 const BUFFER_BYTES = 16_384
+const LINE_FEED = 0x0a
 
 export class HeldFiles {
   /** The bytes of the last read; valid until the next one. */
@@ -31,7 +32,7 @@ export class HeldFiles {
     const fd = slots.fds[slot] ?? -1
     if (fd >= 0) {
       try {
-        return readSync(fd, this.buffer, 0, BUFFER_BYTES, 0)
+        return this.#readWhole(fd)
       } catch {
         // ENODEV: the group is gone, or made anew under the same name. Either way what is held is worthless.
         this.release(slots)
@@ -40,13 +41,27 @@ export class HeldFiles {
     return this.#openAndRead(slots, slot)
   }
 
+  /**
+   * Kernel: seq_file hands over what one show() has printed in one piece, but files of a file system in user space (lxcfs) stand in for some. All
+   * that is read here ends with a line: a number that was cut short would pass for another one.
+   */
+  #readWhole(fd: number): number {
+    let length = readSync(fd, this.buffer, 0, BUFFER_BYTES, 0)
+    while (length > 0 && length < BUFFER_BYTES && this.buffer[length - 1] !== LINE_FEED) {
+      const more = readSync(fd, this.buffer, length, BUFFER_BYTES - length, length)
+      if (more === 0) break
+      length += more
+    }
+    return length
+  }
+
   #openAndRead(slots: FileSlots, slot: number): number {
     const path = slots.pathOf(slot)
     if (path === undefined) return -1
     let fd = -1
     try {
       fd = this.opening(() => openSync(path, 'r'))
-      const length = readSync(fd, this.buffer, 0, BUFFER_BYTES, 0)
+      const length = this.#readWhole(fd)
       if (this.#held < this.#maxHeld) {
         slots.fds[slot] = fd
         this.#holders.add(slots)

@@ -133,18 +133,26 @@ export class LinuxKernel implements KernelPort {
   readThrottling(group: GroupPath, into: GroupThrottling): boolean {
     const length = this.#files.read(group, READING_SLOT.cpuStat)
     if (length < 0) return false
-    into.periods = fieldNumber(this.#held.buffer, length, NR_PERIODS) ?? 0
-    into.throttledPeriods = fieldNumber(this.#held.buffer, length, NR_THROTTLED) ?? 0
+    const periods = fieldNumber(this.#held.buffer, length, NR_PERIODS)
+    const throttledPeriods = fieldNumber(this.#held.buffer, length, NR_THROTTLED)
+    // Kernel: not there without CFS bandwidth control. Counters that seem to begin anew would look like throttling all the time.
+    if (periods === undefined || throttledPeriods === undefined) return false
+    into.periods = periods
+    into.throttledPeriods = throttledPeriods
     return true
   }
 
   readGroupMemory(group: GroupPath, into: GroupMemory): boolean {
     let length = this.#files.read(group, READING_SLOT.memoryUsage)
     if (length < 0) return false
-    into.usageBytes = numberAt(this.#held.buffer, 0, length) ?? 0
+    const usageBytes = numberAt(this.#held.buffer, 0, length)
+    // What can't be told must not pass for a group that uses nothing.
+    if (usageBytes === undefined) return false
     length = this.#files.read(group, READING_SLOT.memoryStat)
-    if (length < 0) return false
-    into.inactiveFileBytes = fieldNumber(this.#held.buffer, length, INACTIVE_FILE[this.#mounts.dialect]) ?? 0
+    const inactiveFileBytes = length < 0 ? undefined : fieldNumber(this.#held.buffer, length, INACTIVE_FILE[this.#mounts.dialect])
+    if (inactiveFileBytes === undefined) return false
+    into.usageBytes = usageBytes
+    into.inactiveFileBytes = inactiveFileBytes
     return true
   }
 

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Capabilities, Capability, GroupLayout } from '../model/index.ts'
+import type { Capabilities, Capability, CgroupDriver, GroupLayout, GroupPath } from '../model/index.ts'
 import { AgentError, podsRoot, qosRoot } from '../model/index.ts'
 import { probeCoreScheduling } from './core-scheduling.ts'
 import { LinuxKernel } from './linux-kernel.ts'
@@ -31,13 +31,34 @@ export interface OpenedKernel {
 const SPARE_DESCRIPTORS = 512
 const DEFAULT_NOFILE = 1024
 
+export interface AssembledKernel extends OpenedKernel {
+  readonly mounts: CgroupMounts
+  /** Whose names the kubelet's groups have, whatever the configuration says; undefined while there are none. */
+  readonly driverFound: CgroupDriver | undefined
+  /** Where the group of all offline pods is, or would be. */
+  readonly offlineRoot: GroupPath
+}
+
 /**
  * Opens the node's kernel interfaces. Throws E_NO_CGROUPS without a cgroup tree and E_NO_PODS_ROOT where the kubelet has made no
  * group for pods yet.
  */
 export function openKernel(settings: KernelSettings): OpenedKernel {
+  const { kernel, layout, mounts, offlineRoot } = assembleKernel(settings)
+  if (!kernel.exists(offlineRoot)) {
+    throw new AgentError(
+      'E_NO_PODS_ROOT',
+      `no group for best-effort pods at ${join(settings.cgroupPath, offlineRoot)} (looked for ${podsRoot(layout)}, cgroup ${mounts.dialect})`,
+    )
+  }
+  return { kernel, layout }
+}
+
+/** The same for a look at a node that may not be ready: the kubelet's groups need not be there. Throws E_NO_CGROUPS. */
+export function assembleKernel(settings: KernelSettings): AssembledKernel {
   const mounts = detectMounts(settings.cgroupPath)
-  const driver = settings.driver === 'auto' ? detectDriver(mounts, settings.cgroupRoot) : settings.driver
+  const driverFound = detectDriver(mounts, settings.cgroupRoot)
+  const driver = settings.driver === 'auto' ? driverFound : settings.driver
   const layout: GroupLayout = { root: settings.cgroupRoot, driver: driver ?? 'cgroupfs' }
   const offlineRoot = qosRoot(layout, 'BestEffort')
   const probed = probeCapabilities(mounts, layout.driver, { group: offlineRoot, procPath: settings.procPath })
@@ -53,13 +74,7 @@ export function openKernel(settings: KernelSettings): OpenedKernel {
     maxHeldFiles: heldFilesBound(openFilesLimit()),
     offlineRoot,
   })
-  if (!kernel.exists(offlineRoot)) {
-    throw new AgentError(
-      'E_NO_PODS_ROOT',
-      `no group for best-effort pods at ${join(settings.cgroupPath, offlineRoot)} (looked for ${podsRoot(layout)}, cgroup ${mounts.dialect})`,
-    )
-  }
-  return { kernel, layout }
+  return { kernel, layout, mounts, driverFound, offlineRoot }
 }
 
 function coreSchedulingOf({ controllers: { cpu } }: CgroupMounts): Capability {
@@ -80,7 +95,7 @@ export function heldFilesBound(limit: number): number {
 }
 
 /** Kernel: RLIMIT_NOFILE, the soft limit, from the process's own limits file. */
-function openFilesLimit(): number {
+export function openFilesLimit(): number {
   try {
     const line = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))
     return Number(line?.[1] ?? DEFAULT_NOFILE)

@@ -4,16 +4,15 @@
  * runs on, is raised; what fails is said and is no reason not to run.
  * Kernel: sched_setscheduler(2), setpriority(2), sched(7); sched_rt_runtime in scheduler/sched-rt-group.rst.
  */
-import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { getPriority, setPriority } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import { errnoOf, messageOf } from '../model/index.ts'
+import { hasCapability } from './own-capabilities.ts'
 
 const SCHED_FIFO = 1
 /** Kernel: processes and threads that this one starts are ordinary again. */
 const SCHED_RESET_ON_FORK = 0x4000_0000
-const CAP_SYS_NICE = 23n
 
 export interface OwnPriority {
   /** −20 to 0; 0 leaves it as it is. */
@@ -58,18 +57,9 @@ function raiseClass(priority: number, setScheduler: SetScheduler): string | unde
 /** Kernel: EPERM stands for two things, see __sched_setscheduler() and user_check_sched_setscheduler(). */
 function reasonOf(errno: string): string {
   if (errno !== 'EPERM') return 'the kernel does not take it'
-  return hasSysNice()
+  return hasCapability('CAP_SYS_NICE')
     ? "the agent's cgroup has no real-time runtime: with RT_GROUP_SCHED cpu.rt_runtime_us must be set in it and in its parents"
     : 'the capability CAP_SYS_NICE is missing'
-}
-
-function hasSysNice(): boolean {
-  try {
-    const [, mask = '0'] = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? []
-    return ((BigInt(`0x${mask}`) >> CAP_SYS_NICE) & 1n) === 1n
-  } catch {
-    return false
-  }
 }
 
 function callScheduler(policy: number, priority: number): string | undefined {

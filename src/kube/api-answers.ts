@@ -9,6 +9,7 @@ import { asObject, type Json } from './json.ts'
 import { OPERATIONS, type OperationName } from './operations.ts'
 
 const MAX_MESSAGE = 500
+const MAX_REASON = 100
 const MAX_CAUSES = 10
 /** Longer than any server means; a broken one must not silence an agent for a year. */
 const MAX_RETRY_AFTER_MS = 10 * 60_000
@@ -38,44 +39,46 @@ export async function readBody(response: IncomingMessage, asked: Asked, maxBytes
 export function parseBody(body: Buffer | string, asked: Asked): unknown {
   try {
     return JSON.parse(typeof body === 'string' ? body : body.toString('utf8')) as unknown
-  } catch (thrown) {
-    throw new ApiContentError(`${prefixOf(asked)}: the answer is not JSON (is a proxy in the way?)`, false, thrown)
+  } catch {
+    // V8 quotes the text in its error, and a proxy may send back what it was sent: so the cause is not handed on.
+    throw new ApiContentError(`${prefixOf(asked)}: the answer is not JSON (is a proxy in the way?)`, false)
   }
 }
 
-/** The failure that an answer other than 2xx tells of. `secret` is kept out of it: a server may send back what it was sent. */
-export function failureOf(response: IncomingMessage, body: string, asked: Asked & { readonly secret: string }): ApiError {
+/** An answer and what must not be told of it: a server may send back the token that it was sent. */
+export interface Answered extends Asked {
+  readonly secret: string
+}
+
+/** The failure that an answer other than 2xx tells of. */
+export function failureOf(response: IncomingMessage, body: string, asked: Answered): ApiError {
   const code = response.statusCode ?? 0
-  const status = statusIn(body)
+  const status = statusIn(body, asked.secret)
   const said = status.message ?? (body.trim() === '' ? (response.statusMessage ?? '') : body)
   const reason = status.reason ?? ''
   const message = `${prefixOf(asked)}: ${code}${reason === '' ? '' : ` ${reason}`}: ${clean(said, asked.secret)}${hintFor(code, asked)}`
   const waitMs = status.retryAfterMs ?? retryAfterMs(response.headers['retry-after'])
-  return new ApiError(code, reason, message, { retryAfterMs: waitMs, causes: causesOf(status, asked.secret) })
+  return new ApiError(code, reason, message, { retryAfterMs: waitMs, causes: status.causes ?? [] })
 }
-
-const causesOf = ({ causes = [] }: StatusFields, secret: string): readonly ApiCause[] =>
-  causes.map(({ reason, message }) => ({ reason, message: clean(message, secret) }))
 
 /**
  * The failure that an answer of 2xx carries all the same. Kubernetes: a subresource may answer 201 with a Status that is a failure, as the
  * eviction of a pod with two disruption budgets does (pkg/registry/core/pod/storage/eviction.go); undefined for any other answer.
  */
-export function failureWithin(answer: unknown, asked: Asked): ApiError | undefined {
+export function failureWithin(answer: unknown, asked: Answered): ApiError | undefined {
   const fields = asObject(answer)
   if (fields['kind'] !== 'Status' || fields['status'] !== 'Failure') return undefined
   const code = codeIn(fields)
-  const status = statusFields(fields)
-  const { message = 'no message', reason = '', retryAfterMs: waitMs } = status
-  const text = `${prefixOf(asked)}: ${code}${reason === '' ? '' : ` ${reason}`}: ${clean(message, '')}`
-  return new ApiError(code, reason, text, { retryAfterMs: waitMs, causes: causesOf(status, '') })
+  const { message = 'no message', reason = '', retryAfterMs: waitMs, causes = [] } = statusFields(fields, asked.secret)
+  const text = `${prefixOf(asked)}: ${code}${reason === '' ? '' : ` ${reason}`}: ${clean(message, asked.secret)}`
+  return new ApiError(code, reason, text, { retryAfterMs: waitMs, causes })
 }
 
-/** The failure that a watch tells of in its stream, in a Status object. */
+/** The failure that a watch tells of in its stream, in a Status object. What the stream must not tell the client has taken out of it. */
 export function statusFailure(status: unknown, server: string): ApiError {
   const fields = asObject(status)
   const code = codeIn(fields)
-  const { message = 'no message', reason = '', retryAfterMs } = statusFields(fields)
+  const { message = 'no message', reason = '', retryAfterMs } = statusFields(fields, '')
   return new ApiError(code, reason, `${server}: the watch ended with ${code} ${reason}: ${clean(message, '')}`, { retryAfterMs })
 }
 
@@ -101,27 +104,30 @@ interface StatusFields {
   readonly causes?: readonly ApiCause[]
 }
 
-function statusIn(body: string): StatusFields {
+function statusIn(body: string, secret: string): StatusFields {
   try {
-    return statusFields(asObject(JSON.parse(body)))
+    return statusFields(asObject(JSON.parse(body)), secret)
   } catch {
     return {}
   }
 }
 
-function statusFields({ message, reason, details }: Json): StatusFields {
+function statusFields({ message, reason, details }: Json, secret: string): StatusFields {
   const { retryAfterSeconds: seconds, causes } = asObject(details)
   return {
     ...(typeof message === 'string' && message !== '' ? { message } : {}),
-    ...(typeof reason === 'string' ? { reason: clean(reason.slice(0, 100), '') } : {}),
+    ...(typeof reason === 'string' ? { reason: clean(reason, secret).slice(0, MAX_REASON) } : {}),
     ...(typeof seconds === 'number' && seconds > 0 ? { retryAfterMs: Math.min(seconds * 1000, MAX_RETRY_AFTER_MS) } : {}),
-    ...(Array.isArray(causes) ? { causes: causes.slice(0, MAX_CAUSES).map(causeOf) } : {}),
+    ...(Array.isArray(causes) ? { causes: causes.slice(0, MAX_CAUSES).map((cause) => causeOf(cause, secret)) } : {}),
   }
 }
 
-function causeOf(value: unknown): ApiCause {
+function causeOf(value: unknown, secret: string): ApiCause {
   const { reason, message } = asObject(value)
-  return { reason: typeof reason === 'string' ? reason : '', message: typeof message === 'string' ? message : '' }
+  return {
+    reason: typeof reason === 'string' ? clean(reason, secret).slice(0, MAX_REASON) : '',
+    message: typeof message === 'string' ? clean(message, secret) : '',
+  }
 }
 
 function retryAfterMs(header: string | undefined): number | undefined {
@@ -130,9 +136,16 @@ function retryAfterMs(header: string | undefined): number | undefined {
   return Number.isNaN(waitMs) ? undefined : Math.min(Math.max(waitMs, 0), MAX_RETRY_AFTER_MS)
 }
 
+/** The text without the token, if it is in it. */
+export function withoutSecret(text: string, secret: string): string {
+  return secret === '' ? text : text.replaceAll(secret, '<token>')
+}
+
+/** One line, without the token: taken out before the text is cut, which would leave a part of it. */
 function clean(text: string, secret: string): string {
-  const safe = secret === '' ? text : text.replaceAll(secret, '<token>')
-  const line = safe.replaceAll(/[\p{Cc}\s]+/gu, ' ').trim()
+  const line = withoutSecret(text, secret)
+    .replaceAll(/[\p{Cc}\s]+/gu, ' ')
+    .trim()
   return line.length <= MAX_MESSAGE ? line : `${line.slice(0, MAX_MESSAGE)}…`
 }
 

@@ -15,6 +15,7 @@ import {
   isCertificateError,
   parseBody,
   readBody,
+  withoutSecret,
   type Asked,
 } from './api-answers.ts'
 import { ApiContentError, ApiError, type ApiReader, type ApiRequest, type ApiWatcher, type WatchCalls } from './api.ts'
@@ -71,21 +72,26 @@ export class ApiClient implements ApiWatcher, ApiReader {
 
   async call(operation: OperationName, request: ApiRequest): Promise<unknown> {
     const asked = this.#asked(operation, request)
-    const answer = parseBody(await this.read(operation, request), asked)
-    const failed = failureWithin(answer, asked)
+    const { body, secret } = await this.#read(operation, request)
+    const answer = parseBody(body, asked)
+    const failed = failureWithin(answer, { ...asked, secret })
     if (failed !== undefined) throw failed
     return answer
   }
 
   async read(operation: OperationName, request: ApiRequest): Promise<Buffer> {
+    return (await this.#read(operation, request)).body
+  }
+
+  async #read(operation: OperationName, request: ApiRequest): Promise<{ readonly body: Buffer; readonly secret: string }> {
     const asked = this.#asked(operation, request)
     const large = OPERATIONS[operation].verb === 'list' || operation === 'getKubeletPods'
     return this.#within(asked, async (abort) => {
       const { requestMs } = this.#options
       const deadline = setTimeout(() => abort.abort(failure(asked, `no answer within ${requestMs} ms`)), requestMs)
       try {
-        const response = await this.#send(asked, request, abort.signal)
-        return await readBody(response, asked, large ? MAX_LIST_BYTES : MAX_BODY_BYTES)
+        const { response, secret } = await this.#send(asked, request, abort.signal)
+        return { body: await readBody(response, asked, large ? MAX_LIST_BYTES : MAX_BODY_BYTES), secret }
       } finally {
         clearTimeout(deadline)
       }
@@ -123,7 +129,7 @@ export class ApiClient implements ApiWatcher, ApiReader {
     const { requestMs } = this.#options
     let timer = setTimeout(() => abort.abort(failure(asked, `the watch did not begin within ${requestMs} ms`)), requestMs)
     try {
-      const response = await this.#send(asked, request, abort.signal)
+      const { response, secret } = await this.#send(asked, request, abort.signal)
       clearTimeout(timer)
       timer = setTimeout(() => abort.abort(failure(asked, `nothing came for ${silenceMs} ms`)), silenceMs)
       // The agent sets this on idle connections only, and a watch is all waiting.
@@ -133,7 +139,7 @@ export class ApiClient implements ApiWatcher, ApiReader {
       for await (const chunk of response as AsyncIterable<Buffer>) {
         timer.refresh()
         for (const line of linesOf(lines, chunk, asked)) {
-          calls.onObject(parseBody(line, asked))
+          calls.onObject(parseBody(withoutSecret(line, secret), asked))
           if (abort.signal.aborted) throw abort.signal.reason
         }
       }
@@ -162,7 +168,7 @@ export class ApiClient implements ApiWatcher, ApiReader {
   }
 
   /** The answer's head, for a 2xx answer. Asks once more where the first failure may lie in what was kept from before. */
-  async #send(asked: Asked, request: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
+  async #send(asked: Asked, request: ApiRequest, signal: AbortSignal): Promise<Sent> {
     try {
       return await this.#sendOnce(asked, request, signal)
     } catch (thrown) {
@@ -178,11 +184,11 @@ export class ApiClient implements ApiWatcher, ApiReader {
     }
   }
 
-  async #sendOnce(asked: Asked, request: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
+  async #sendOnce(asked: Asked, request: ApiRequest, signal: AbortSignal): Promise<Sent> {
     const secret = this.#options.credentials.token()
     const response = await this.#begin(asked, request, { signal, secret })
     const status = response.statusCode ?? 0
-    if (status >= 200 && status <= 299) return response
+    if (status >= 200 && status <= 299) return { response, secret }
     // An error's text is a help, not a must: what comes of it in time is told.
     const body = await readBody(response, asked, MAX_BODY_BYTES).catch(() => Buffer.alloc(0))
     throw failureOf(response, body.toString('utf8'), { ...asked, secret })
@@ -254,6 +260,12 @@ export class ApiClient implements ApiWatcher, ApiReader {
     assertPathFits(operation, path)
     return { server: this.#options.server, operation, method: METHODS[OPERATIONS[operation].verb], path }
   }
+}
+
+/** The head of an answer, and the token that was sent for it. */
+interface Sent {
+  readonly response: IncomingMessage
+  readonly secret: string
 }
 
 interface WatchRun {

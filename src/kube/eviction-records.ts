@@ -48,6 +48,21 @@ export class EvictionRecords {
     return nowMs - record.atMs >= AGAIN_MS
   }
 
+  /** Takes in what an agent before this one was granted, oldest first. It was not counted by this one. */
+  restore(earlier: readonly EvictionRecord[]): void {
+    for (const record of earlier) {
+      this.#entries.delete(record.wish.uid)
+      this.#makeRoom()
+      this.#entries.set(record.wish.uid, { record })
+    }
+    this.#recent = undefined
+  }
+
+  /** What was granted and is still known, oldest first. */
+  granted(): readonly EvictionRecord[] {
+    return [...this.#entries.values()].map(({ record }) => record).filter(({ is }) => is === 'evicted' || is === 'forced')
+  }
+
   /** How long a disruption budget has refused the pod, with one that did at `nowMs` to a request of `askedMs`; in milliseconds. */
   blockedForMs(uid: string, askedMs: number, nowMs: number): number {
     return nowMs - this.#blockedSinceMs(uid, askedMs, nowMs)

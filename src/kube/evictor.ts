@@ -9,7 +9,7 @@
  *
  * Source: Kubernetes, "API-initiated Eviction"; what the answers mean is in eviction-answers.ts.
  */
-import type { EvictionsView, EvictionWish, Evictor } from '../model/index.ts'
+import type { EvictionRecord, EvictionsView, EvictionWish, Evictor } from '../model/index.ts'
 import type { ApiCaller, ApiRequest } from './api.ts'
 import { Backoff, pause } from './backoff.ts'
 import { deletionRequest, type EvictionRefusal, evictionRequest, graceSecondsFor, refusalOf } from './eviction-answers.ts'
@@ -45,6 +45,10 @@ export interface ApiEvictorOptions {
   /** The pod's own grace period in seconds; undefined where it is not known. */
   readonly graceSecondsOf: (uid: string) => number | undefined
   readonly clock: ReporterClock
+  /** What an agent before this one was granted within the hour, oldest first. @default nothing */
+  readonly earlier?: readonly EvictionRecord[]
+  /** Is given all that was granted and is still known, oldest first, each time that something was. */
+  readonly keep?: (granted: readonly EvictionRecord[]) => void
   /** Who writes events. */
   readonly tell?: (event: ClusterEvent) => void
   /** From 0 to 1, 1 excluded. @default Math.random */
@@ -53,6 +57,13 @@ export interface ApiEvictorOptions {
   readonly backoffMs?: { readonly firstMs: number; readonly maxMs: number }
   /** @default 60 s */
   readonly probeMs?: number
+}
+
+export interface EvictorStats {
+  readonly writes: Readonly<Record<OperationName, Readonly<WriteCount>>>
+  /** Why the last request failed; undefined once one was answered, be it with a no. */
+  readonly lastError?: string
+  readonly lastOkWallMs?: number
 }
 
 interface Job {
@@ -85,19 +96,26 @@ export class ApiEvictor implements Evictor {
   #working = false
   /** The last request failed for a passing reason: the next one waits. */
   #troubled = false
+  #failing = false
   #denial: Denial | undefined
   #view: EvictionsView | undefined
 
   constructor(options: ApiEvictorOptions) {
-    const { api, clock, random = Math.random, backoffMs = BACKOFF_MS } = options
+    const { api, clock, random = Math.random, backoffMs = BACKOFF_MS, earlier = [] } = options
     this.#options = options
     this.#calls = new CountingCaller(api, clock.wallMs)
     this.#backoff = new Backoff({ ...backoffMs, random })
+    this.#records.restore(earlier)
   }
 
-  /** Calls to the API server so far. */
-  get calls(): Readonly<Record<OperationName, Readonly<WriteCount>>> {
-    return this.#calls.counts
+  /** How the calls to the API server went. */
+  stats(): EvictorStats {
+    const { counts, lastError, lastOkWallMs } = this.#calls
+    return {
+      writes: counts,
+      ...(this.#failing && lastError !== undefined ? { lastError } : {}),
+      ...(lastOkWallMs === undefined ? {} : { lastOkWallMs }),
+    }
   }
 
   evict(wishes: readonly EvictionWish[], nowMs: number): void {
@@ -200,9 +218,12 @@ export class ApiEvictor implements Evictor {
   async #call(operation: OperationName, request: () => ApiRequest): Promise<EvictionRefusal | undefined> {
     try {
       await this.#calls.call(operation, request())
+      this.#failing = false
       return undefined
     } catch (thrown) {
-      return refusalOf(thrown, this.#options.api.problems)
+      const refusal = refusalOf(thrown, this.#options.api.problems)
+      this.#failing = refusal.is === 'failed'
+      return refusal
     }
   }
 
@@ -223,6 +244,7 @@ export class ApiEvictor implements Evictor {
     const news = { wish, is: answer.is, ...('detail' in answer ? { detail: answer.detail } : {}) }
     this.#records.put({ ...news, atMs }, askedMs)
     this.#view = undefined
+    if (answer.is === 'evicted' || answer.is === 'forced') this.#options.keep?.(this.#records.granted())
     const event = evictionEvent(news, this.#options.thresholds)
     if (event !== undefined) this.#options.tell?.(event)
   }

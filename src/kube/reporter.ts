@@ -246,22 +246,28 @@ export class ClusterReporter {
 
   /**
    * Takes back what the agent has said of the node: for an exit that releases it. Tries each part once and gives up after `withinMs`, which
-   * WITHDRAW_MS bounds, whether or not the round that was running has ended by then; nothing is written any more after that.
+   * WITHDRAW_MS bounds, whether or not the round that was running has ended by then; nothing is written any more after that. Resolves with
+   * whether all of it was taken back, or nothing was there to be.
    */
-  async withdraw(withinMs: number = WITHDRAW_MS): Promise<void> {
+  async withdraw(withinMs: number = WITHDRAW_MS): Promise<boolean> {
     this.#withdrawn = true
     let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, Math.min(withinMs, WITHDRAW_MS))))
+    const patience = new Promise<false>((resolve) => {
+      timer = setTimeout(() => resolve(false), Math.min(withinMs, WITHDRAW_MS))
+    })
     const { switches } = this.#options
     const anything = switches.condition || switches.annotations || switches.hotLabel || switches.hotTaint
-    await Promise.race([patience, anything ? this.#withdrawNode() : Promise.resolve()])
+    const isDone = await Promise.race([patience, anything ? this.#withdrawNode() : Promise.resolve(true)])
     clearTimeout(timer)
     this.close()
+    return isDone
   }
 
-  async #withdrawNode(): Promise<void> {
+  async #withdrawNode(): Promise<boolean> {
     await this.#round
-    for (const part of this.#parts.slice(0, -1)) if (!this.#calls.closed) await this.#try(part)
+    const parts = this.#parts.slice(0, -1)
+    for (const part of parts) if (!this.#calls.closed) await this.#try(part)
+    return !parts.some(({ gate }) => gate.failing)
   }
 
   /** Writes nothing from now on; waits for nothing. */

@@ -39,7 +39,8 @@ export async function readAllocatedIds(directory: string): Promise<ReadonlyMap<s
   }
 }
 
-async function readBounded(path: string): Promise<string> {
+/** The text of a regular file; empty for one that is none or is too long. Rejects with what open and read reject with. */
+export async function readBounded(path: string): Promise<string> {
   // Non-blocking: opening a FIFO would wait for a writer for ever, and hold one of the few threads that all file work waits for.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {

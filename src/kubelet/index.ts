@@ -16,6 +16,7 @@ import { pathProblem, randomText, removeStaleSockets, socketName } from './socke
 import { SocketWatch } from './socket-watch.ts'
 
 export { kubeletSocketProblem } from './sockets.ts'
+export { type KubeletSetting, type KubeletSurvey, type ManagerState, surveyKubelet } from './survey.ts'
 export type { RegistrarState } from './registrar.ts'
 export type { PodResourcesState } from './release-watch.ts'
 

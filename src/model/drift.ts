@@ -20,6 +20,8 @@ export interface KnobDrift {
   readonly concededUntilMs?: number
   /** Past the bound, but it is suppression itself, so it goes on being repaired. */
   readonly contested?: true
+  /** Nobody was seen to write: what the agent wrote did not last until it was read back. */
+  readonly unheld?: true
 }
 
 /** A reading that is another than the one before it, and not because the agent wrote. */
@@ -51,9 +53,10 @@ export interface DriftView {
 /** The reason and message of an event about the node. Without the value found, which may change every time: the same event is counted. */
 export function driftEventText({
   is,
-  drift: { group, kind },
+  drift: { group, kind, unheld },
 }: DriftNews): { readonly reason: string; readonly message: string } | undefined {
-  const who = `Something else keeps writing ${kind} of the cgroup ${group}`
+  const knob = `${kind} of the cgroup ${group}`
+  const who = unheld === true ? `What is written to ${knob} does not last` : `Something else keeps writing ${knob}`
   if (is === 'conceded')
     return {
       reason: 'KnobConceded',
@@ -66,16 +69,16 @@ export function driftEventText({
 
 /** One piece of news as a sentence. */
 export function driftText({ is, drift }: DriftNews): string {
-  const { group, kind, found, ours } = drift
+  const { group, kind, found, ours, unheld } = drift
   const value = (of: KnobValue): string => formatKnobValue({ kind, value: of } as KnobSetting)
   const knob = `${kind} of ${group}`
   switch (is) {
     case 'first':
       return `${knob} was written by somebody else: ${value(found)}, where the agent had written ${value(ours)}`
     case 'conceded':
-      return `${knob} is conceded: somebody else keeps writing it, last ${value(found)} over ${value(ours)}`
+      return `${knob} is conceded: ${unheld === true ? 'it does not keep what is written' : 'somebody else keeps writing it'}, last ${value(found)} over ${value(ours)}`
     case 'contested':
-      return `${knob} is contested: somebody else keeps writing it, last ${value(found)} over ${value(ours)}; it is suppression, so it is repaired all the same`
+      return `${knob} is contested: ${unheld === true ? 'it does not keep what is written' : 'somebody else keeps writing it'}, last ${value(found)} over ${value(ours)}; it is suppression, so it is repaired all the same`
     case 'retried':
       return `${knob} was left alone for long enough: what is wanted of it is written again`
   }

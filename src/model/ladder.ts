@@ -57,6 +57,8 @@ export interface MemoryState {
   readonly availablePermyriad: number
   /** Share of time in which some task of the node waited for memory; undefined where the kernel does not say. */
   readonly pressurePermyriad?: number
+  /** All that stalls may call for is in force and has not ended them: they count no more until they have ended once. */
+  readonly stallsFutile?: true
   /** Working sets of the offline classes. */
   readonly workingSetBytes: Readonly<Record<OfflineClass, number>>
   readonly ladder: LadderState<MemoryRung>

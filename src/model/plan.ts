@@ -36,6 +36,14 @@ export interface JournaledKnob {
 
 export type Journaled = ReadonlyKnobTable<JournaledKnob>
 
+/** How writing the restore journal goes. */
+export interface JournalHealth {
+  /** Times that it could not be appended to, synced or rewritten, since the start. */
+  readonly failures: number
+  /** What failed first of late; undefined once the file tells all there is again. */
+  readonly problem?: string
+}
+
 /**
  * Kernel: values that a group can't be brought back from. openEuler takes a group offline and refuses to bring it online again, so the
  * original of such a knob is not written, and goes with the group.

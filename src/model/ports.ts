@@ -47,7 +47,7 @@ export interface KernelPort {
   findOwnGroups(): readonly GroupPath[]
   /** CPU time used by the group since it was made, in µs; undefined when it is not there. */
   readCpuUsageUs(group: GroupPath): number | undefined
-  /** Fills `into` from the group's files; false when the group is not there. */
+  /** Fills `into` from the group's files; false, and `into` as it was, when the group or a number is not there. */
   readThrottling(group: GroupPath, into: GroupThrottling): boolean
   readGroupMemory(group: GroupPath, into: GroupMemory): boolean
   /** The knob's value now; undefined when the group or the file is not there. */

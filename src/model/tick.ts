@@ -1,7 +1,7 @@
 /** A finished tick: everything that metrics, journal, status and explain are projections of. */
 import type { Decision } from './claim.ts'
 import type { DriftView } from './drift.ts'
-import type { Journaled, Plan, StepResult } from './plan.ts'
+import type { Journaled, JournalHealth, Plan, StepResult } from './plan.ts'
 import type { OfflineResource } from './qos.ts'
 import type { NodeSnapshot } from './snapshot.ts'
 
@@ -17,6 +17,8 @@ export interface TickRecord {
   /** One per step that was tried; empty unless the mode is enforce. */
   readonly results: readonly StepResult[]
   readonly journaled: Journaled
+  /** How writing the restore journal goes; undefined while there is none. */
+  readonly journalHealth?: JournalHealth
   /** What others write to the agent's knobs; undefined while it writes none. */
   readonly drift?: DriftView
   /** Sense to actuate, in milliseconds. */

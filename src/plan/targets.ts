@@ -52,6 +52,11 @@ export interface PlanInput {
    */
   readonly isConceded?: (group: GroupPath, kind: KnobKind) => boolean
   /**
+   * Of those the ones that keep nothing of what is written: they are not put back either, but when they are taken up again or on a release.
+   * @default none
+   */
+  readonly isLeft?: (group: GroupPath, kind: KnobKind) => boolean
+  /**
    * Kinds of knobs that need no look: since a plan that had no step for them, nothing has changed that they depend on.
    * @default none
    */
@@ -72,7 +77,7 @@ export interface Target {
 
 /** Every knob that is wished for or has to go back. */
 export function targetsOf(input: PlanInput): KnobTable<Target> {
-  const { desired, actual, journaled, capabilities, isConceded = () => false } = input
+  const { desired, actual, journaled, capabilities, isConceded = () => false, isLeft = () => false } = input
   const targets = new KnobTable<Target>()
   desired.forEach((group, kind, { setting: wanted, winner }) => {
     if (!isLookedAt(kind, input) || isConceded(group, kind)) return
@@ -81,7 +86,7 @@ export function targetsOf(input: PlanInput): KnobTable<Target> {
     targets.set(group, kind, { setting, because: { code: 'claim', rule: winner.rule, because: winner.because } })
   })
   journaled.forEach((group, kind, entry) => {
-    if (!isLookedAt(kind, input) || (input.settled === false && kind !== 'freeze')) return
+    if (!isLookedAt(kind, input) || (input.settled === false && kind !== 'freeze') || isLeft(group, kind)) return
     if ((desired.get(group, kind) !== undefined && !isConceded(group, kind)) || staysAsItIs([group, kind, entry], input)) return
     const reading = actual.get(group, kind)
     if (reading === undefined || !isOurs(kind, reading.value, entry) || isReadingOfIdle(group, kind, journaled)) return

@@ -11,12 +11,17 @@ import { CpuSet } from '../../src/cpu/index.ts'
 import {
   type Dialect,
   type DriftNews,
+  driftText,
   type GroupPath,
+  type KernelPort,
+  type KnobKind,
   type KnobSetting,
+  type Quota,
   quotaOf,
   type TickRecord,
 } from '../../src/model/index.ts'
 import { createLogger, Recorder } from '../../src/record/index.ts'
+import type { ModelKernel } from '../../src/sim/index.ts'
 import { renderExplanation } from '../../src/record/explain/text.ts'
 import { configOf, DEFAULTS } from '../support/config.ts'
 import { MIB } from '../support/settings.ts'
@@ -202,6 +207,94 @@ describe('what the kernel does by itself', () => {
     agent.kernel.hotplug({ ...topologyOf('desktop'), online: left })
     agent.run(3000)
     expect(counted(agent)).toEqual({})
+  })
+})
+
+describe.each(['v1', 'v2'] as const)('a knob that does not keep what is written, under %s,', (dialect) => {
+  /** A writer who is faster than the read after each write, or a kernel that makes of it what it likes. */
+  function restless(kind: KnobKind, answer: (written: KnobSetting, times: number) => KnobSetting): SimulatedAgent {
+    let times = 0
+    const port = (kernel: ModelKernel): KernelPort =>
+      new Proxy(kernel, {
+        get: (target, key) => {
+          if (key === 'writeKnob') {
+            return (group: GroupPath, setting: KnobSetting) => {
+              const outcome = target.writeKnob(group, setting)
+              const isIt = setting.kind === kind && group === (kind === 'quota' ? OFFLINE_ROOT : POD)
+              if (isIt && isOn) target.writeKnob(group, answer(setting, (times += 1)))
+              return outcome
+            }
+          }
+          const value: unknown = Reflect.get(target, key, target)
+          return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
+        },
+      })
+    const begun = new SimulatedAgent({ dialect, directory, config: DEFAULTS, keep: 5000, port })
+    sim = begun
+    for (const pod of [BE, OT]) begun.node.addPod(specOf(pod))
+    begun.node.setDemand('be', 500, 100 * MIB)
+    return begun
+  }
+  let isOn = true
+
+  beforeEach(() => {
+    isOn = true
+  })
+
+  const writesOf = (agent: SimulatedAgent, from: number): number =>
+    agent.records.slice(from).flatMap(({ results }) => results.filter(({ step }) => step.kind === 'weight' && step.group === POD))
+      .length
+
+  it('another value each time, is no drift, and is left alone past the bound; it is tried again, and released', () => {
+    const agent = restless('weight', (_written, times) => weight(900 + times))
+    const before = dialect === 'v1' ? 2 : 1
+    agent.run(5000)
+    const outcomes = agent.records
+      .flatMap(({ results }) => results)
+      .filter(({ step }) => step.kind === 'weight' && step.group === POD)
+    expect(outcomes.length).toBeGreaterThan(2)
+    expect(new Set(outcomes.map(({ outcome }) => outcome.is))).toEqual(new Set(['mismatch']))
+    expect(told(agent)).toEqual([])
+    agent.run(10_000)
+    expect(told(agent)).toEqual(['conceded weight /podbe'])
+    expect(counted(agent)).toEqual({})
+    const [conceded] = news(agent)
+    expect(conceded === undefined ? '' : driftText(conceded)).toContain('it does not keep what is written')
+    const from = agent.records.length
+    agent.run(concedeMs - 20_000)
+    expect(writesOf(agent, from)).toBe(0)
+    isOn = false
+    agent.run(20_000)
+    expect(told(agent)).toEqual(['conceded weight /podbe', 'retried weight /podbe'])
+    const ours = agent.records.at(-1)?.decision.desired.get(POD, 'weight')?.setting.value
+    expect(agent.kernel.readKnob(POD, 'weight')).toBe(ours)
+    expect(agent.release()).toMatchObject({ failed: [], foreign: [] })
+    expect(agent.kernel.readKnob(POD, 'weight')).toBe(before)
+  })
+
+  it('the quota of the best-effort root, is written again and again, and called contested', () => {
+    const agent = restless('quota', (written) => ({
+      kind: 'quota',
+      value: { ...quotaOf(7777), periodUs: (written.value as Quota).periodUs },
+    }))
+    agent.node.setDemand('be', 8000)
+    agent.run(30_000)
+    expect(told(agent).filter((line) => line.startsWith('contested quota'))).toContain('contested quota ')
+    expect(told(agent)).not.toContain('conceded quota ')
+    const from = agent.records.length
+    agent.run(10_000)
+    const tries = agent.records.slice(from).flatMap(({ results }) => results.filter(({ step }) => step.group === OFFLINE_ROOT))
+    expect(tries.length).toBeGreaterThan(5)
+  })
+
+  it('now and then, is written again and not told of', () => {
+    const agent = restless('weight', (written, times) => (times % 3 === 0 ? weight(900) : written))
+    agent.run(10_000)
+    for (let minute = 0; minute < 3; minute += 1) {
+      write(agent, POD, weight(77))
+      agent.run(60_000)
+    }
+    expect(told(agent).filter((line) => line.startsWith('conceded'))).toEqual([])
   })
 })
 

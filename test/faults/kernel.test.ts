@@ -187,6 +187,26 @@ describe.each(DIALECTS)('with faults of the kernel, under %s,', (dialect) => {
     if (outcome !== 'vanished') expect(refusals[0]).toContain(errno)
   })
 
+  it('a write of which a part is taken is told of, repaired, and goes back on a release even of an agent that was killed', () => {
+    for (const kind of ['quota', 'weight', 'memoryMax'] as const) {
+      onFaultyNode(dialect, ({ sim, faults, before }) => {
+        faults.list = [{ operation: 'writeKnob', how: 'short', kind, every: 1 }]
+        sim.node.addPod(specOf({ uid: 'late', asks: { 'be-cpu': 5, 'be-memory': 1 } }))
+        sim.node.setDemand('ls', 5000)
+        sim.run(4000)
+        expect(faults.injected).toBeGreaterThan(2)
+        expect(sim.failures.map(messageOf)).toEqual([])
+        const outcomes = sim.records.flatMap(({ results }) => results).filter(({ outcome }) => outcome.is === 'failed')
+        expect(outcomes.map(({ outcome }) => outcome)).toContainEqual({ is: 'failed', errno: 'EIO' })
+        faults.list = []
+        sim.restart()
+        expect([kind, sim.release()]).toMatchObject([kind, { failed: [], foreign: [] }])
+        const late = [...photograph(sim.kernel)].filter(([knob, text]) => before.has(knob) && before.get(knob) !== text)
+        expect([kind, late]).toEqual([kind, []])
+      })
+    }
+  })
+
   it('a write that says that it has succeeded, and reads back otherwise, is told of as what it is', async () => {
     let seen: ReturnType<typeof told> | undefined
     onFaultyNode(dialect, ({ sim, faults }) => {

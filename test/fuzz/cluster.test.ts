@@ -233,6 +233,6 @@ describe('failures of an API server', () => {
 
   fuzz('within an answer or a watch are told as well', spoiltObjects(STATUS), (status) => {
     checkError(statusFailure(status, ASKED.server))
-    return checkError(failureWithin(status, ASKED))
+    return checkError(failureWithin(status, { ...ASKED, secret: 'secret-token' }))
   })
 })

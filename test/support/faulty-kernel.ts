@@ -5,7 +5,7 @@
  * "not there", a look-up of an identity throws as statSync does, and so does a read of the topology.
  */
 import type { GroupPath, KernelPort, KnobKind, KnobSetting, Outcome } from '../../src/model/index.ts'
-import { APPLIED, outcomeOfErrno } from '../../src/model/index.ts'
+import { APPLIED, micros, outcomeOfErrno } from '../../src/model/index.ts'
 
 /** Every errno that a read, write, open or stat of a kernel file is known to give. */
 export const ERRNOS = [
@@ -50,10 +50,10 @@ export const OPERATIONS = [
 ] as const satisfies readonly (keyof KernelPort)[]
 export type Operation = (typeof OPERATIONS)[number]
 
-/** errno: it fails. lie: a write says that it has succeeded and does nothing; lists of groups lack every second one. */
+/** errno: it fails. short: a part of the value is taken, and that is told as an error. lie: a write says that it has succeeded and does nothing; lists of groups lack every second one. */
 export interface Fault {
   readonly operation: Operation
-  readonly how: Errno | 'lie'
+  readonly how: Errno | 'lie' | 'short'
   /** Of operations on knobs only those of this kind. */
   readonly kind?: KnobKind
   /** Every n-th such call fails, from 1. */
@@ -105,24 +105,24 @@ export class Faults {
   }
 }
 
-type Answer = { readonly [Key in Operation]: (how: Fault['how'], truth: () => unknown) => unknown }
+type Answer = { readonly [Key in Operation]: (how: Exclude<Fault['how'], 'short'>, truth: () => unknown) => unknown }
 
 const nothing = (): undefined => undefined
 const no = (): boolean => false
 const thrown =
   (operation: Operation) =>
-  (how: Fault['how'], truth: () => unknown): unknown => {
+  (how: Errno | 'lie', truth: () => unknown): unknown => {
     if (how === 'lie') return truth()
     throw new KernelError(how, operation)
   }
-const written = (how: Fault['how']): Outcome => (how === 'lie' ? APPLIED : outcomeOfErrno(how))
+const written = (how: Errno | 'lie'): Outcome => (how === 'lie' ? APPLIED : outcomeOfErrno(how))
 
 /** Half of a list, or none of it. */
-function someOf(how: Fault['how'], truth: () => unknown): readonly string[] {
+function someOf(how: Errno | 'lie', truth: () => unknown): readonly string[] {
   return how === 'lie' ? (truth() as readonly string[]).filter((_name, index) => index % 2 === 1) : []
 }
 
-const isAnswer = (how: Fault['how']): boolean => how === 'ENOENT' || how === 'ENODEV' || how === 'lie'
+const isAnswer = (how: Errno | 'lie'): boolean => how === 'ENOENT' || how === 'ENODEV' || how === 'lie'
 
 /** What LinuxKernel answers where a call fails. */
 const ANSWERS: Answer = {
@@ -147,6 +147,15 @@ const ANSWERS: Answer = {
   groupId: (how, truth) => (isAnswer(how) ? truth() : thrown('groupId')(how, truth)),
 }
 
+/** What LinuxKernel makes of a write that took all but the last digit: it is in force, and an error. Values without digits are refused whole. */
+function shortWrite(kernel: KernelPort, [group, setting]: Parameters<KernelPort['writeKnob']>): Outcome {
+  const cut = (value: number): number => Math.floor(value / 10)
+  if (typeof setting.value === 'number') kernel.writeKnob(group, { ...setting, value: cut(setting.value) } as KnobSetting)
+  if (setting.kind === 'quota' && setting.value.quotaUs !== null)
+    kernel.writeKnob(group, { kind: 'quota', value: { ...setting.value, quotaUs: micros(cut(setting.value.quotaUs)) } })
+  return outcomeOfErrno('EIO')
+}
+
 /** The kernel as `faults` let it be reached. */
 export function faultyKernel(kernel: KernelPort, faults: Faults): KernelPort {
   return new Proxy(kernel, {
@@ -158,6 +167,7 @@ export function faultyKernel(kernel: KernelPort, faults: Faults): KernelPort {
       if (operation === undefined) return (...args: readonly unknown[]) => call(args)
       return (...args: readonly unknown[]) => {
         const how = faults.meet(operation, args)
+        if (how === 'short') return shortWrite(target, args as Parameters<KernelPort['writeKnob']>)
         return how === undefined ? call(args) : ANSWERS[operation](how, () => call(args))
       }
     },

@@ -86,7 +86,15 @@ export function suppressMemory(
   const known = measured.reading
   return {
     claims: [...highs.claims(held, ladder.inForce), ...protectionClaims(snapshot, pods, config)],
-    ...(known === undefined ? {} : { state: { ...stateOf(known, measured, pods, nowMs), ladder: state } }),
+    ...(known === undefined
+      ? {}
+      : {
+          state: {
+            ...stateOf(known, measured, pods, nowMs),
+            ...(stalls?.futile === true ? { stallsFutile: true as const } : {}),
+            ladder: state,
+          },
+        }),
     memory: { ladder, ...defined({ reading: known, stalls }), highs: held, resumed: resumed.resumed },
     holds: ladder.inForce.length > 0,
     evicts: EVICTING_RUNGS.filter((rung) => views.some((view) => view.name === rung && wantsToEvict(view, ladder, measured))),

@@ -221,14 +221,29 @@ describe('sales', () => {
 describe('the pace', () => {
   const pods = ['be1', 'be2', 'be3', 'be4', 'be5'].map((uid) => pod(uid))
 
-  /** Ticks every 500 ms; each wish becomes `outcome` on the next tick. Tells when each pod was wished away, in seconds. */
-  function paced(outcome: EvictionOutcome, forMs: number, settings: Readonly<Record<string, unknown>> = {}): string[] {
+  /**
+   * Ticks every 500 ms; each wish becomes `outcome` on the next tick, and a pod that was granted is gone `endsMs` later. Tells when each pod was
+   * wished away, in seconds.
+   */
+  function paced(
+    outcome: EvictionOutcome,
+    forMs: number,
+    {
+      endsMs = 500,
+      graceSeconds,
+      ...settings
+    }: Readonly<Record<string, unknown>> & { endsMs?: number; graceSeconds?: number } = {},
+  ): string[] {
+    const isGranted = outcome === 'evicted' || outcome === 'forced'
     let memory: EvictMemory | undefined
     let recent: EvictionRecord[] = []
     const seen: string[] = []
     for (let afterMs = 0; afterMs <= forMs; afterMs += 500) {
       const nowMs = START_MS + afterMs
-      const result = ask({ pods, memory, recent, nowMs, settings: { holdMs: 0, ...settings } })
+      const here = pods
+        .filter(({ spec }) => !isGranted || !recent.some(({ wish, atMs }) => wish.uid === spec.uid && nowMs - atMs >= endsMs))
+        .map((reading) => (graceSeconds === undefined ? reading : { ...reading, spec: { ...reading.spec, graceSeconds } }))
+      const result = ask({ pods: here, memory, recent, nowMs, settings: { holdMs: 0, ...settings } })
       memory = result.memory
       for (const { uid } of result.wishes) {
         seen.push(`${uid} ${afterMs / 1000}`)
@@ -241,6 +256,33 @@ describe('the pace', () => {
   it('is intervalMs from one eviction to the next', () => {
     expect(paced('evicted', 25_000)).toEqual(['be1 0', 'be2 10', 'be3 20'])
     expect(paced('forced', 25_000)).toEqual(['be1 0', 'be2 10', 'be3 20'])
+  })
+
+  it.each(['evicted', 'forced'] as const)('waits for a pod that was %s to go, but no longer than it has to end', (outcome) => {
+    expect(paced(outcome, 50_000, { endsMs: 24_000 })).toEqual(['be1 0', 'be2 24.5', 'be3 49'])
+    // 30 s for a pod that does not say; its own; the configured ones, where they are shorter; and a second at least.
+    expect(paced(outcome, 65_000, { endsMs: Infinity })).toEqual(['be1 0', 'be2 30.5', 'be3 61'])
+    expect(paced(outcome, 65_000, { endsMs: Infinity, graceSeconds: 15 }).slice(0, 3)).toEqual(['be1 0', 'be2 15.5', 'be3 31'])
+    expect(paced(outcome, 65_000, { endsMs: Infinity, graceSeconds: 600 }).slice(0, 2)).toEqual(['be1 0', 'be2 30.5'])
+    expect(paced(outcome, 65_000, { endsMs: Infinity, gracePeriodSeconds: 20 }).slice(0, 2)).toEqual(['be1 0', 'be2 20.5'])
+    expect(paced(outcome, 65_000, { endsMs: Infinity, gracePeriodSeconds: 0, intervalMs: 1000 }).slice(0, 2)).toEqual([
+      'be1 0',
+      'be2 1.5',
+    ])
+  })
+
+  it('goes on after a restart from what was granted before it: interval and number', () => {
+    const earlier = ['gone1', 'gone2', 'gone3'].map((uid, index) => recordOf(uid, 'evicted', START_MS - 1_000_000 * (3 - index)))
+    const first = (settings: object, recent = earlier) => ask({ pods, recent, settings: { holdMs: 0, ...settings } })
+    expect(first({ perHour: 3 }).wishes).toEqual([])
+    expect(first({ perHour: 3 }).memory?.spent.map(({ uid }) => uid)).toEqual(['gone1', 'gone2', 'gone3'])
+    expect(first({ perHour: 4 }).wishes).toHaveLength(1)
+    expect(first({ perHour: 2 }).memory?.spent).toHaveLength(2)
+    expect(first({ perHour: 9, intervalMs: 1_200_000 }).wishes).toEqual([])
+    const refused = earlier.map((record) => ({ ...record, is: 'blocked' as const }))
+    expect(first({ perHour: 3 }, refused).wishes).toHaveLength(1)
+    const longAgo = earlier.map((record) => ({ ...record, atMs: START_MS - 3_600_000 }))
+    expect(first({ perHour: 3 }, longAgo).wishes).toHaveLength(1)
   })
 
   it('is a second from one that a budget keeps, or that is gone, to the next pod', () => {

@@ -138,7 +138,7 @@ describe('stalls for memory', () => {
     const node = new MemoryNode()
     expect(node.run(0, 30, stalls).inForce).toEqual(HIGH_BE)
     expect(node.run(31, 58, stalls).inForce).toEqual(HIGH_BE)
-    expect(node.run(59, 130, stalls)).toMatchObject({ inForce: [], holds: false })
+    expect(node.run(59, 130, stalls)).toMatchObject({ inForce: [], holds: false, state: { stallsFutile: true } })
     expect(node.run(131, 3600, stalls)).toMatchObject({ inForce: [], holds: false })
   })
 
@@ -159,7 +159,9 @@ describe('stalls for memory', () => {
     node.run(0, 200, stalls)
     expect(node.run(201, 230, { ...stalls, availablePermyriad: 1100, pods }).inForce).toEqual(HIGH_OT)
     node.run(231, 400, { ...stalls, pressurePermyriad: 0, pods })
-    expect(node.run(401, 410, { ...stalls, pods }).holds).toBe(true)
+    const again = node.run(401, 410, { ...stalls, pods })
+    expect(again.holds).toBe(true)
+    expect(again.state).not.toHaveProperty('stallsFutile')
   })
 
   it('that memory.high makes climb nothing and keep nothing in force', () => {

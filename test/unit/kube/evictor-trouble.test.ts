@@ -39,7 +39,7 @@ describe('a server that', () => {
     expect([last(evictor), server.requests.length]).toEqual(['asked', 0])
     await settled(evictor, 'failed')
     expect(performance.now() - beganMs).toBeGreaterThanOrEqual(4 * 390)
-    expect(evictor.calls.createEviction).toEqual({ ok: 0, failed: 4 })
+    expect(evictor.stats().writes.createEviction).toEqual({ ok: 0, failed: 4 })
     expect(server.requests.length).toBeGreaterThan(0)
     expect(evictor.view().recent[0]?.detail).toContain('no answer within 400 ms')
     expect(evictor.view().impossible).toBeUndefined()

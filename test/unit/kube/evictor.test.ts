@@ -59,7 +59,7 @@ describe('a wish', () => {
       },
     ])
     await expect.poll(() => server.get('pods', 'default', 'p'), SOON).toBeUndefined()
-    expect(evictor.calls.createEviction).toEqual({ ok: 1, failed: 0 })
+    expect(evictor.stats().writes.createEviction).toEqual({ ok: 1, failed: 0 })
   })
 
   it.each([

@@ -409,7 +409,7 @@ describe('withdrawing', () => {
   it('takes everything back and ends', async () => {
     const rig = rigOf(api, NO_EVENTS)
     await told(rig, HOT)
-    await rig.reporter.withdraw()
+    expect(await rig.reporter.withdraw()).toBe(true)
     expect(condition()).toMatchObject({ status: 'Unknown', reason: 'AgentStopped' })
     expect(node().metadata.labels).toEqual({ zone: 'a' })
     expect(node().metadata.annotations).toEqual({ note: 'theirs' })
@@ -419,11 +419,23 @@ describe('withdrawing', () => {
     expect(server.requests).toEqual([])
   })
 
+  it('takes back what an agent before this one has left, without a tick of its own, and says whether it could', async () => {
+    await told(rigOf(api, NO_EVENTS), HOT)
+    expect(condition()).toMatchObject({ status: 'True' })
+    const late = rigOf(api, NO_EVENTS).reporter
+    expect(await late.withdraw()).toBe(true)
+    expect(condition()).toMatchObject({ status: 'Unknown', reason: 'AgentStopped' })
+    expect(node().metadata.annotations).toEqual({ note: 'theirs' })
+    const refused = rigOf(new ScriptedCaller(() => Promise.reject(new Error('no way'))), NO_EVENTS).reporter
+    expect(await refused.withdraw()).toBe(false)
+    expect(refused.stats().lastError).toContain('no way')
+  })
+
   it('gives up on a server that hangs', async () => {
     const rig = rigOf(new ScriptedCaller(() => new Promise(() => {})))
     rig.reporter.tick(recordOf(HOT))
     void rig.reporter.pump()
-    await rig.reporter.withdraw(5)
+    expect(await rig.reporter.withdraw(5)).toBe(false)
   })
 
   it.each([undefined, 60_000])(
