@@ -2,20 +2,18 @@
  * The agent: one loop body, sense → decide → plan → actuate → record, and the rules for when it runs. It holds no timer and reads no
  * clock: the loop (loop.ts) or a simulated one calls it with the time. One tick at a time, synchronous, so it can't be re-entered.
  */
+import type { AgentOptions, Writing } from './agent-options.ts'
 import { Alarm } from './alarm.ts'
 import { Pace } from './pace.ts'
 import { PlanScope } from './plan-scope.ts'
 import { decide, EMPTY_MEMORY, type Memory } from './decide/index.ts'
-import { type Actuator, DriftWatch, type ReleaseReport, type RestoreJournal } from './actuate/index.ts'
+import { DriftWatch, type ReleaseReport } from './actuate/index.ts'
 import type { Config } from './config/index.ts'
 import type {
   Decision,
   DriftView,
-  Evictor,
   Instant,
   Journaled,
-  KernelPort,
-  Mode,
   NodeSnapshot,
   OfflineResource,
   Plan,
@@ -27,43 +25,8 @@ import { hasEnded, holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFL
 import { keepJournal } from './keep-journal.ts'
 import { diff } from './plan/index.ts'
 import { releaseNode } from './release-node.ts'
-import type { Sensor } from './sense/index.ts'
 
-/** Where capacity is advertised. */
-export interface Publisher {
-  publish(units: Readonly<Record<OfflineResource, number>>): void
-  /** Units handed out, whether or not their pod is listed yet. */
-  allocatedUnits(): Readonly<Record<OfflineResource, number>>
-  /** `readAtMs` is when the list of those pods was read. */
-  retainAllocations(units: Readonly<Record<OfflineResource, number>>, readAtMs: number): void
-}
-
-/** Who is told of finished ticks. */
-export interface TickSink {
-  tick(record: TickRecord): void
-  tickFailed(thrown: unknown, at: Instant): void
-  guardBeat(lateMs: number, late: boolean): void
-}
-
-/** What is needed to write; absent outside of the mode enforce. */
-export interface Writing {
-  readonly journal: RestoreJournal
-  readonly actuator: Actuator
-}
-
-export interface AgentOptions {
-  readonly kernel: KernelPort
-  readonly sensor: Sensor
-  readonly config: Config
-  readonly mode: Mode
-  readonly writing?: Writing
-  readonly publisher?: Publisher
-  /** @default pods can't be evicted from here */
-  readonly evictor?: Evictor
-  readonly sink: TickSink
-  /** Monotonic milliseconds, to tell how long a tick took. */
-  readonly stopwatch: () => number
-}
+export type { Publisher, Tape, TickSink, Writing } from './agent-options.ts'
 
 /** Records of groups that are gone do no harm but take room: looking for them is a stat per group, so it is not done on every tick. */
 const PRUNE_MS = 30_000
@@ -172,7 +135,7 @@ export class Agent {
   }
 
   #body(at: Instant, lateMs: number): TickRecord {
-    const { sensor, mode, writing, evictor, stopwatch } = this.#options
+    const { sensor, mode, writing, evictor, tape, stopwatch } = this.#options
     const started = stopwatch()
     const calm = this.#pace.isCalm(at.nowMs, sensor.podsChanged)
     const journaled = writing?.journal.entries ?? NOTHING_JOURNALED
@@ -183,6 +146,7 @@ export class Agent {
       inFlightUnits: this.#inFlightUnits(),
       evictions: evictor?.view() ?? NO_EVICTIONS,
     })
+    tape?.sensed(snapshot, this.#memory, this.#config)
     const { decision, memory } = decide(snapshot, this.#memory, this.#config)
     sensor.knobs.refresh(decision.desired, journaled, at.nowMs, calm)
     const drift = this.#noticeDrift(snapshot)
@@ -198,6 +162,7 @@ export class Agent {
       regulated: decision.suppression === undefined ? [] : [snapshot.bestEffort.group],
       unlisted: snapshot.unlistedGroups,
       isConceded: (group, kind) => this.#drift?.isConceded(group, kind) === true,
+      isLeft: (group, kind) => this.#drift?.isLeft(group, kind) === true,
       still,
     })
     this.#scope.planned(plan)
@@ -245,6 +210,7 @@ export class Agent {
     const { sensor } = this.#options
     const results = writing.actuator.apply(plan, { limited: true })
     sensor.knobs.observe(results, nowMs)
+    this.#drift?.wrote(results, nowMs)
     // A pod's set could not be narrowed: it has a container that was not there when they were listed.
     for (const { step, outcome } of results) if (outcome.is === 'busy' && step.kind === 'cpuset') sensor.pods.relist(step.group)
     return this.#ended.length === 0 ? results : [...this.#ended, ...results]

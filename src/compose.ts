@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { Actuator, RestoreJournal } from './actuate/index.ts'
-import { Agent, type Publisher, type TickSink, type Writing } from './agent.ts'
+import { Agent, type Publisher, type Tape, type TickSink, type Writing } from './agent.ts'
 import type { Config } from './config/index.ts'
 import { openKernel, requireWritable, type OpenedKernel } from './kernel/index.ts'
 import type { Evictor, Instant, Mode, PodSource } from './model/index.ts'
@@ -62,10 +62,21 @@ export interface AgentParts {
   readonly writing?: Writing
   readonly publisher?: Publisher
   readonly evictor?: Evictor
+  readonly tape?: Tape
 }
 
 /** An agent on an opened node. The caller closes the `pods` that come back. */
-export function composeAgent({ config, mode, node, sink, writing, publisher, evictor, ...rest }: AgentParts): ComposedAgent {
+export function composeAgent({
+  config,
+  mode,
+  node,
+  sink,
+  writing,
+  publisher,
+  evictor,
+  tape,
+  ...rest
+}: AgentParts): ComposedAgent {
   const pods = rest.pods ?? openPodDirectory(config)
   try {
     const agent = new Agent({
@@ -76,6 +87,7 @@ export function composeAgent({ config, mode, node, sink, writing, publisher, evi
       ...(writing === undefined ? {} : { writing }),
       ...(publisher === undefined ? {} : { publisher }),
       ...(evictor === undefined ? {} : { evictor }),
+      ...(tape === undefined ? {} : { tape }),
       sink,
       stopwatch: () => performance.now(),
     })

@@ -4,6 +4,7 @@
  *   tick-250  a whole tick with 250 pods and nothing to write, at a 1 s pace; floor: C reading 4 files a pod; goal: at most 8 ms
  *   rss-250   resident memory of the bundle after 60 s of `run` with 250 pods and 2,000 registered devices of each resource; floor: bare
  *             node; goal: at most 80 MiB
+ *   record-250  what recording adds to a calm tick with 250 pods; floor: v8.serialize() of the pods; goal: at most 1 ms
  *   push-N    a list of N devices from the decision to the kubelet's end, decoded; floor: the same bytes as they are; goal: ratio at most 3
  *   allocate-p99-ms  an Allocate of 16 out of 2,000 devices; floor: an RPC that does nothing; goal: less than 1 ms in the handler
  *   replan-scratch-ms  the CPUs of 250 pods of all classes on 512 CPUs, with nothing remembered; floor: the choice of the kubelet's static
@@ -23,6 +24,7 @@ import { reactionBench } from './reaction.ts'
 import { render, type Result, toJson } from './result.ts'
 import { rssBench } from './rss.ts'
 import { sweepBench, tickBench } from './reads.ts'
+import { recordingBench } from './recording.ts'
 import { replanBench } from './replan.ts'
 import { startBench } from './start.ts'
 import { stopping } from './stop.ts'
@@ -38,6 +40,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   'sweep-1000': { run: (name) => sweepBench(name, 1000) },
   'tick-250': { run: (name) => tickBench(name, 250) },
   'rss-250': { run: (name) => rssBench(name, 250) },
+  'record-250': { run: (name) => recordingBench(name, 250) },
   'push-1000': { run: (name) => pushBench(name, 1_000) },
   'push-10000': { run: (name) => pushBench(name, 10_000) },
   'allocate-p99-ms': { run: (name) => allocateBench(name) },

@@ -1,6 +1,6 @@
 /**
  * How long after online load has appeared the quota of offline work is cut. A spike takes every CPU at an instant that is known to the
- * nanosecond (load.c); a watcher outside of the agent looks at the quota five thousand times a second (watch.c), both on CLOCK_MONOTONIC.
+ * nanosecond (load.c); a watcher outside of the agent looks at the quota a thousand times a second (watch.c), both on CLOCK_MONOTONIC.
  *   calm  default thresholds; offline work uses less than a third of the node, so the agent is in its slow pace: one tick a second and a
  *         guard beat every 25 ms. It is the spike that makes every CPU busy, and the agent has to get on one of them to react.
  *   hot   watermark 100 % without a margin, so that hogs may keep every CPU busy before the spike; the agent ticks every 50 ms.
@@ -27,7 +27,7 @@ const POLLED = 20
 const LEAST_TRIALS = 50
 const SPIKE_MS = 200
 const GOAL_MS = 60
-const WATCH_US = '200'
+const WATCH_US = '1000'
 const CALM_PERMILLE = '300'
 /** No spike of a part is begun after this. */
 const BUDGET_MS = { calm: 140_000, hot: 90_000 } as const

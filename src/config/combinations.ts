@@ -150,6 +150,13 @@ export const COMBINATIONS: readonly Combination[] = [
       staleMs >= 2 * calmMs ? undefined : `${staleMs} must be at least twice loop.calmMs (${calmMs}), or calm readings are stale`,
   },
   {
+    keys: ['recording.maxBytes', 'recording.segmentBytes'],
+    problem: ({ recording: { maxBytes, segmentBytes } }) =>
+      maxBytes >= 2 * segmentBytes
+        ? undefined
+        : `${maxBytes} must be at least twice recording.segmentBytes (${segmentBytes}): the oldest segment goes whole`,
+  },
+  {
     keys: ['steady.mostDwellMs', 'suppressCpu.dwellMs'],
     problem: ({ steady: { mostDwellMs }, suppressCpu: { dwellMs } }) =>
       mostDwellMs >= dwellMs ? undefined : `${mostDwellMs} must not be below suppressCpu.dwellMs (${dwellMs}), which it widens`,

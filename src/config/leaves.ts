@@ -22,6 +22,12 @@ export function showKey(key: string): string {
   return /^[\w./-]{1,60}$/.test(key) ? key : showValue(key)
 }
 
+/** What a setting may hold, as JSON Schema (draft 2020-12) says it: written from the same numbers and patterns that are enforced. */
+export type JsonShape = Readonly<Record<string, unknown>>
+
+/** Marks a leaf with its shape, for json-schema.ts. */
+const shaped = <Value>(shape: JsonShape) => v.metadata<Value, { readonly json: JsonShape }>({ json: shape })
+
 interface Mismatch {
   readonly input: unknown
 }
@@ -43,6 +49,7 @@ const whole = ({ min, max, unit }: Range, says: string) => {
     v.minValue(min, message),
     v.maxValue(max, message),
     v.description(`${says} (${unit === '' ? '' : `${unit}, `}${min} to ${max})`),
+    shaped({ type: 'integer', minimum: min, maximum: max }),
   )
 }
 
@@ -63,11 +70,14 @@ export const share = (byDefault: number, min: number, says: string) =>
   v.optional(v.pipe(whole({ min, max: 10_000, unit: 'permyriad' }, says), v.transform(permyriad)), byDefault)
 
 export const flag = (byDefault: boolean, says: string) =>
-  v.optional(v.pipe(v.boolean(expected('true or false')), v.description(`${says} (true or false)`)), byDefault)
+  v.optional(
+    v.pipe(v.boolean(expected('true or false')), v.description(`${says} (true or false)`), shaped({ type: 'boolean' })),
+    byDefault,
+  )
 
 export const choice = <const Name extends string>(names: readonly Name[], byDefault: NoInfer<Name>, says: string) => {
   const one = names.join(', ')
-  const schema = v.pipe(v.picklist(names, expected(`one of ${one}`)), v.description(`${says} (${one})`))
+  const schema = v.pipe(v.picklist(names, expected(`one of ${one}`)), v.description(`${says} (${one})`), shaped({ enum: names }))
   return v.optional(schema, byDefault)
 }
 
@@ -113,7 +123,8 @@ export const text = (byDefault: string, rule: TextRule, says: string) => {
     const unquoted = typeof issue.input === 'number' || typeof issue.input === 'boolean'
     return `${expected(rule.what)(issue)}${unquoted ? ' (put it in quotes)' : ''}`
   }
-  return v.optional(v.pipe(v.string(message), v.regex(rule.pattern, message), v.description(says)), byDefault)
+  const shape = shaped<string>({ type: 'string', pattern: rule.pattern.source })
+  return v.optional(v.pipe(v.string(message), v.regex(rule.pattern, message), v.description(says), shape), byDefault)
 }
 
 /** Runs a parser that throws on bad text; its message becomes the issue. Numbers are texts that YAML has already read. */
@@ -136,6 +147,12 @@ export const cpuList = (byDefault: string, says: string) =>
     v.pipe(
       parsedText('a list of CPUs such as 0-3,8', (list) => CpuSet.parse(list)),
       v.description(`${says} (cpulist, such as 0-3,8; empty for none)`),
+      // Ranges that run backwards are refused when the list is parsed.
+      shaped({
+        type: ['string', 'integer'],
+        pattern: String.raw`^[\s,]*(?:\d+(?:-\d+(?::\d+/\d+)?)?(?:[\s,]+|$))*$`,
+        minimum: 0,
+      }),
     ),
     byDefault,
   )
@@ -150,6 +167,7 @@ export const rate = ({ min, unit }: { readonly min: number; readonly unit: 'byte
       v.safeInteger(message),
       v.check((amount) => amount === 0 || amount >= min, message),
       v.description(`${says}; 0 for no limit, else at least ${min} (${unit === '' ? '' : `${unit}, `}0 to ${max})`),
+      shaped({ type: 'integer', maximum: max, anyOf: [{ const: 0 }, { minimum: min }] }),
     ),
     0,
   )
@@ -179,16 +197,30 @@ export const deviceList = (says: string) =>
         ({ input }) => deviceProblem(input) ?? '',
       ),
       v.description(`${says} (list, such as [nvme0n1, "259:3"]; empty for none)`),
+      shaped({
+        type: ['array', 'null'],
+        items: { type: 'string', pattern: DEVICE.source },
+        maxItems: MAX_DEVICES,
+        uniqueItems: true,
+      }),
     ),
     () => [] as readonly string[],
   )
+
+/** Kubernetes: the grammar of apimachinery's resource.Quantity above zero. */
+const QUANTITY = String.raw`^\+?(?:\d+\.?\d*|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][-+]?\d+)?$`
 
 /** A Kubernetes quantity above zero, in the unit that `parse` gives. */
 export const quantity = <Amount extends number>(byDefault: string, parse: (text: string) => Amount, says: string) => {
   const what = `a Kubernetes quantity above zero such as ${byDefault}`
   const positive = v.check<Amount, string>((amount) => amount > 0, `expected ${what}, got 0`)
   return v.optional(
-    v.pipe(parsedText(what, parse), positive, v.description(`${says} (Kubernetes quantity above zero)`)),
+    v.pipe(
+      parsedText(what, parse),
+      positive,
+      v.description(`${says} (Kubernetes quantity above zero)`),
+      shaped<Amount>({ type: ['string', 'number'], exclusiveMinimum: 0, pattern: QUANTITY }),
+    ),
     byDefault,
   )
 }
@@ -225,5 +257,11 @@ export const classesByName = ({ pattern, what }: NameRule, byDefault: Readonly<R
   })
   const plural = what.endsWith('s') ? `${what}es` : `${what}s`
   const mapping = v.custom<Readonly<Record<string, unknown>>>(isMapping, expected(`a mapping of ${plural} to classes`))
-  return v.optional(v.pipe(mapping, classes, v.description(`${says} (mapping; values: ${QOS_CLASSES.join(', ')})`)), byDefault)
+  const shape = shaped<Record<string, QosClass>>({
+    type: ['object', 'null'],
+    propertyNames: { pattern: pattern.source },
+    additionalProperties: { enum: QOS_CLASSES },
+  })
+  const description = v.description<Record<string, QosClass>, string>(`${says} (mapping; values: ${QOS_CLASSES.join(', ')})`)
+  return v.optional(v.pipe(mapping, classes, description, shape), byDefault)
 }

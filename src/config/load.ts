@@ -1,7 +1,7 @@
 /**
- * From a file and flags to a Config: default < file < flag, setting by setting, each remembered with its origin. All or nothing: an
- * issue anywhere throws one error that lists every issue with its place, because who edits by trial and error on a production
- * node should need one trial. A reload that fails leaves the last good configuration in force.
+ * From files and flags to a Config: default < files in their order < flag, setting by setting, each remembered with its origin. All or
+ * nothing: an issue anywhere throws one error that lists every issue with its place, because who edits by trial and error on a
+ * production node should need one trial. A reload that fails leaves the last good configuration in force.
  */
 import * as v from 'valibot'
 import { CpuSet } from '../cpu/index.ts'
@@ -23,8 +23,9 @@ export interface Override {
 }
 
 export interface ConfigSources {
-  readonly file?: string | undefined
-  /** Content to use instead of reading `file`, which then only names it. */
+  /** Several are laid one over the other, such as that of the cluster, of a node pool and of a node: what a later one gives wins. */
+  readonly file?: string | readonly string[] | undefined
+  /** Content to use instead of reading `file`, which then only names it; for one file. */
   readonly text?: string | undefined
   /** A later one wins over an earlier one. */
   readonly overrides?: readonly Override[] | undefined
@@ -58,13 +59,27 @@ export type ReloadResult =
  * over 1 MiB, E_CONFIG with one line per issue for anything wrong with the content.
  */
 export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
-  const { file, text, overrides = [] } = sources
-  const yaml = parseYaml(text ?? (file === undefined ? '' : readConfigText(file)))
-  const layers: Layers = { name: file ?? 'config', yaml, given: new Map(), issues: [] }
-  takeFile(layers)
+  const { overrides = [] } = sources
+  const files = filesOf(sources)
+  const layers: Layers = { files: readLayers(files, sources.text), given: new Map(), issues: [] }
+  for (const file of layers.files) takeFile(layers, file)
+  if (layers.files.some(({ yaml }) => yaml.root === undefined)) throw configError(layers)
   for (const override of overrides) takeOverride(layers, override)
   const config = validate(layers)
-  return { config, provenance: provenanceOf(layers), files: file === undefined ? [] : [file] }
+  return { config, provenance: provenanceOf(layers), files }
+}
+
+/** The files that a configuration is read from, in the order in which they are laid one over the other. */
+export function filesOf({ file = [] }: ConfigSources): readonly string[] {
+  return typeof file === 'string' ? [file] : file
+}
+
+/** At least one, be it empty. */
+function readLayers(files: readonly string[], text: string | undefined): readonly [FileLayer, ...FileLayer[]] {
+  const [first, ...rest] = files
+  const begin = text ?? (first === undefined ? '' : readConfigText(first))
+  const layer = (name: string, content: string, rank: number): FileLayer => ({ name, yaml: parseYaml(content), rank })
+  return [layer(first ?? 'config', begin, 0), ...rest.map((name, index) => layer(name, readConfigText(name), index + 1))]
 }
 
 /** Loads anew; on any error the previous configuration stays in force and the error says why. Throws bugs only. */
@@ -82,24 +97,32 @@ export function reloadConfig(previous: LoadedConfig, sources: ConfigSources): Re
   }
 }
 
-/** A value that some layer gave. */
+/** A file while it is laid over those before it. */
+interface FileLayer {
+  readonly name: string
+  readonly yaml: YamlSource
+  /** Its place in the order, from 0. */
+  readonly rank: number
+}
+
+/** A value that a file or a flag gave. */
 interface Given {
   readonly value: unknown
-  /** Absent when the file gave it. */
-  readonly flag?: string
+  readonly by: FileLayer | { readonly flag: string }
 }
 
 interface Issue {
   /** `FILE:LINE:COLUMN`, the file alone, or the flag. */
   readonly place: string
   readonly position?: Position | undefined
+  /** Of the file; flags come after all files. */
+  readonly rank: number
   readonly message: string
 }
 
 /** The layers while they are laid one over the other. */
 interface Layers {
-  readonly name: string
-  readonly yaml: YamlSource
+  readonly files: readonly [FileLayer, ...FileLayer[]]
   /** By dotted key; what no layer gave is absent. */
   readonly given: Map<string, Given>
   readonly issues: Issue[]
@@ -110,36 +133,35 @@ const MAX_ISSUES = 100
 /** The longest names every key that there is. */
 const MAX_LINE = 2000
 
-function takeFile(layers: Layers): void {
-  for (const { position, message } of layers.yaml.problems) addFileIssue(layers, position, message)
-  const { root } = layers.yaml
-  if (root === undefined) throw configError(layers)
+function takeFile(layers: Layers, file: FileLayer): void {
+  const { problems, root = {} } = file.yaml
+  for (const { position, message } of problems) addFileIssue(layers, { file, position }, message)
   for (const [name, value] of Object.entries(root)) {
-    if (!isBlock(name)) takeValue(layers, [name], value)
-    else if (isMapping(value)) for (const [key, below] of Object.entries(value)) takeValue(layers, [name, key], below)
+    if (!isBlock(name)) takeValue(layers, file, [name], value)
+    else if (isMapping(value)) for (const [key, below] of Object.entries(value)) takeValue(layers, file, [name, key], below)
     else if (value !== null) {
-      addIssueAt(layers, { path: [name], of: 'value' }, `${name}: expected a mapping of settings, got ${showValue(value)}`)
+      addIssueAt(layers, { file, path: [name], of: 'value' }, `${name}: expected a mapping of settings, got ${showValue(value)}`)
     }
   }
 }
 
-function takeValue(layers: Layers, path: readonly [string, string?], value: unknown): void {
+function takeValue(layers: Layers, file: FileLayer, path: readonly [string, string?], value: unknown): void {
   const names = path.filter((name) => name !== undefined)
   const setting = settingAt(names)
   if (setting === undefined) {
     const [block, name] = names.length === 1 ? ['', path[0]] : path
     const message = `${names.map(showKey).join('.')}: ${unknownKeyMessage(block, name ?? '')}`
-    addIssueAt(layers, { path: names, of: 'key' }, message)
-  } else if (value !== null || !setting.isMapping) layers.given.set(setting.key, { value })
+    addIssueAt(layers, { file, path: names, of: 'key' }, message)
+  } else if (value !== null || !setting.isMapping) layers.given.set(setting.key, { value, by: file })
 }
 
 function takeOverride({ given, issues }: Layers, { path, value, origin }: Override): void {
   const [block = '', name] = path
   const setting = path.length > 2 ? undefined : settingAt(path)
-  if (setting !== undefined) given.set(setting.key, { value, flag: origin })
+  if (setting !== undefined) given.set(setting.key, { value, by: { flag: origin } })
   else {
     const message = name === undefined ? unknownKeyMessage('', block) : unknownKeyMessage(block, name)
-    issues.push({ place: origin, message: `${path.map(showKey).join('.')}: ${message}` })
+    issues.push({ place: origin, rank: Infinity, message: `${path.map(showKey).join('.')}: ${message}` })
   }
 }
 
@@ -179,43 +201,50 @@ function inputOf(given: ReadonlyMap<string, Given>): Readonly<Record<string, unk
   return input
 }
 
-function provenanceOf({ given, name, yaml }: Layers): ReadonlyMap<string, Setting> {
+function provenanceOf({ given }: Layers): ReadonlyMap<string, Setting> {
   return new Map(
     SETTINGS.map(({ key, path, byDefault, description }) => {
       const setting = given.get(key)
       if (setting === undefined) return [key, { value: byDefault, origin: 'default', description }]
-      const origin = setting.flag ?? `${name}:${yaml.positionOf(path, 'key')?.line ?? 1}`
-      return [key, { value: setting.value, origin, description }]
+      const { value, by } = setting
+      const origin = 'flag' in by ? by.flag : `${by.name}:${by.yaml.positionOf(path, 'key')?.line ?? 1}`
+      return [key, { value, origin, description }]
     }),
   )
 }
 
 function addSettingIssue(layers: Layers, key: string, path: readonly string[], message: string): void {
-  const flag = layers.given.get(key)?.flag
-  if (flag === undefined) addIssueAt(layers, { path, of: 'value' }, message)
-  else layers.issues.push({ place: flag, message })
+  const by = layers.given.get(key)?.by ?? layers.files[0]
+  if ('flag' in by) layers.issues.push({ place: by.flag, rank: Infinity, message })
+  else addIssueAt(layers, { file: by, path, of: 'value' }, message)
 }
 
 function addIssueAt(
   layers: Layers,
-  at: { readonly path: readonly string[]; readonly of: 'key' | 'value' },
+  at: { readonly file: FileLayer; readonly path: readonly string[]; readonly of: 'key' | 'value' },
   message: string,
 ): void {
   // Each look-up walks the file; beyond the limit nobody sees the answer.
-  const position = layers.issues.length < MAX_ISSUES ? layers.yaml.positionOf(at.path, at.of) : undefined
-  addFileIssue(layers, position, message)
+  const position = layers.issues.length < MAX_ISSUES ? at.file.yaml.positionOf(at.path, at.of) : undefined
+  addFileIssue(layers, { file: at.file, position }, message)
 }
 
-function addFileIssue({ issues, name }: Layers, position: Position | undefined, message: string): void {
-  issues.push({ place: position === undefined ? name : `${name}:${position.line}:${position.column}`, position, message })
+function addFileIssue(
+  { issues }: Layers,
+  { file: { name, rank }, position }: { readonly file: FileLayer; readonly position: Position | undefined },
+  message: string,
+): void {
+  issues.push({ place: position === undefined ? name : `${name}:${position.line}:${position.column}`, position, rank, message })
 }
 
 function configError({ issues }: Layers): AgentError {
-  // Reading order: the file from top to bottom, then what has no position, such as flags.
-  const line = ({ position }: Issue) => position?.line ?? Infinity
-  const ordered = issues.toSorted((left, right) =>
-    line(left) === line(right) ? (left.position?.column ?? 0) - (right.position?.column ?? 0) : line(left) - line(right),
-  )
+  // Reading order: file by file from top to bottom, then what has no position, then flags.
+  const orderOf = ({ rank, position }: Issue) => [rank, position?.line ?? Infinity, position?.column ?? 0] as const
+  const ordered = issues.toSorted((left, right) => {
+    const [one, other] = [orderOf(left), orderOf(right)]
+    const index = one.findIndex((number, at) => number !== other[at])
+    return index < 0 ? 0 : (one[index] ?? 0) - (other[index] ?? 0)
+  })
   const lines = ordered.slice(0, MAX_ISSUES).map(({ place, message }) => `${place}: ${oneLine(message, MAX_LINE)}`)
   if (issues.length > MAX_ISSUES) lines.push(`and ${issues.length - MAX_ISSUES} more`)
   return new AgentError('E_CONFIG', lines.join('\n'))

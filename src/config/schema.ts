@@ -216,6 +216,24 @@ const http = block({
   port: leaf.count(9465, 0, 65_535, 'TCP port to listen on; 0 takes any free one'),
 })
 
+const metrics = block({
+  perPod: leaf.flag(false, 'Also have series of single pods in /metrics: use, quota, throttling, CPUs, working set'),
+  maxPods: leaf.count(250, 1, 1000, 'Pods that may have such series, offline ones first; the others are counted'),
+})
+
+const recording = block({
+  enabled: leaf.flag(false, 'Keep a recording of what is read and decided, for kube-agent replay'),
+  directory: leaf.text('/var/lib/kube-agent/recording', leaf.ABSOLUTE_PATH, 'Directory of the recording, for nothing else'),
+  maxBytes: leaf.byteCount(67_108_864, 1_048_576, 1_099_511_627_776, 'Size of the recording at which its oldest segment goes'),
+  segmentBytes: leaf.byteCount(4_194_304, 65_536, 1_073_741_824, 'Size at which a segment ends and the next one begins'),
+  flushMs: leaf.ms(
+    5000,
+    100,
+    10 * MINUTE_MS,
+    'Longest time that a tick waits to be written; what waits is lost with the process',
+  ),
+})
+
 export const ConfigSchema = v.strictObject({
   mode: leaf.choice(['observe', 'plan', 'enforce'], 'observe', 'How far to go: look, also print what would change, or change it'),
   onExit: leaf.choice(
@@ -240,6 +258,7 @@ export const ConfigSchema = v.strictObject({
   cluster,
   kubelet,
   http,
+  metrics,
   log: block({
     level: leaf.choice(['trace', 'debug', 'info', 'warn', 'error'], 'info', 'Least serious messages that are logged'),
   }),
@@ -253,4 +272,5 @@ export const ConfigSchema = v.strictObject({
     maxBytes: leaf.byteCount(1_048_576, 4096, 1_073_741_824, 'Size at which the restore journal is compacted'),
     decisions: leaf.count(512, 1, 10_000, 'Decisions kept in memory for /journal and explain'),
   }),
+  recording,
 })

@@ -3,6 +3,7 @@
  * suggestions and provenance work on this list, so none of them can know a setting that the schema does not, or miss one.
  */
 import * as v from 'valibot'
+import type { JsonShape } from './leaves.ts'
 import { nearest } from './nearest.ts'
 import { ConfigSchema } from './schema.ts'
 
@@ -14,6 +15,8 @@ export interface SettingSpec {
   readonly description: string
   /** As it would stand in a file. */
   readonly byDefault: unknown
+  /** What it may hold, as JSON Schema. */
+  readonly shape: JsonShape
   /** Whether it is itself a mapping, of names that the schema does not know. */
   readonly isMapping: boolean
 }
@@ -31,7 +34,8 @@ function settingsOf(entries: v.ObjectEntries, above: readonly string[]): Setting
     if (hasEntries(schema)) return settingsOf(schema.entries, path)
     const byDefault: unknown = v.getDefault(entry)
     const description = v.getDescription(schema) ?? ''
-    return [{ path, key: path.join('.'), description, byDefault, isMapping: typeof byDefault === 'object' }]
+    const { json: shape } = v.getMetadata(schema) as { readonly json: JsonShape }
+    return [{ path, key: path.join('.'), description, byDefault, shape, isMapping: typeof byDefault === 'object' }]
   })
 }
 

@@ -77,6 +77,7 @@ export class ChangeTracker {
   readonly #offers = new Map<OfflineResource, Offer>()
   #abstentions: ReadonlyMap<string, Abstention> = new Map()
   #problems: ReadonlySet<string> = new Set()
+  #journalProblem: string | undefined
   #findings: ReadonlySet<string> = new Set()
   #suppression: SuppressionState | undefined
   readonly #driftToldMs: number[] = []
@@ -103,6 +104,7 @@ export class ChangeTracker {
     this.#compareSignals(decision.signals, changes)
     for (const offer of decision.offers) this.#compareOffer(offer, changes)
     this.#compareAbstentions(decision.abstentions, changes)
+    this.#compareJournal(record.journalHealth?.problem, changes)
     if (record.drift !== undefined) this.#compareDrift(record.drift.news, snapshot.nowMs, changes)
     for (const result of record.results) this.#compareResult(result, snapshot.nowMs, changes)
     return changes
@@ -131,6 +133,13 @@ export class ChangeTracker {
     const now = new Set(problems.slice(0, MAX_PROBLEMS))
     for (const text of now) if (!this.#problems.has(text)) changes.push({ kind: 'error', text: `pod source: ${text}` })
     this.#problems = now
+  }
+
+  /** The same trouble is told once, until it is over. */
+  #compareJournal(problem: string | undefined, changes: Change[]): void {
+    if (problem !== undefined && problem !== this.#journalProblem)
+      changes.push({ kind: 'error', text: `restore journal: ${problem}` })
+    this.#journalProblem = problem
   }
 
   /** That one is mended shows in the pod itself: it goes, or its class changes. */

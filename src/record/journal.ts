@@ -46,6 +46,8 @@ export interface JournalQuery {
   readonly since?: number
   /** `namespace/name`. */
   readonly pod?: string
+  /** Without the moves of the allowance and the writes that follow from them, which may come many times a second. */
+  readonly news?: boolean
   /**
    * Most entries to return, from 1.
    * @default 100
@@ -112,8 +114,9 @@ export class Journal {
     ring.push({ seq: this.#seq, at: { nowMs: at.nowMs, wallMs: at.wallMs }, change })
   }
 
-  query({ since, pod, limit = DEFAULT_LIMIT }: JournalQuery): JournalPage {
-    const kept = [...this.#moves.entries(), ...this.#news.entries()].sort((a, b) => a.seq - b.seq)
+  query({ since, pod, news = false, limit = DEFAULT_LIMIT }: JournalQuery): JournalPage {
+    const moves = news ? [] : this.#moves.entries()
+    const kept = [...moves, ...this.#news.entries()].sort((a, b) => a.seq - b.seq)
     const matching = kept.filter(({ seq, change }) => seq > (since ?? 0) && (pod === undefined || podOf(change) === pod))
     const page = since === undefined ? matching.slice(-limit) : matching.slice(0, limit)
     const cut = since !== undefined && matching.length > page.length

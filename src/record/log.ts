@@ -12,7 +12,9 @@ import type { LadderChange } from './ladder-changes.ts'
 import { limitLines } from './log-limit.ts'
 
 export type Logger = PinoLogger
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
+/** From the one that tells everything to the one that tells the worst only. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
 
 const STDERR = 2
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024
@@ -29,6 +31,20 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
     },
     destination ?? fileDestination({ dest: STDERR, sync: false, maxLength: MAX_BUFFERED_BYTES }),
   )
+}
+
+/** Puts another level in force. It is logged if one of the two levels lets it through. */
+export function changeLevel(logger: Logger, level: LogLevel): void {
+  const from = logger.level
+  if (from === level) return
+  const tell = (): void => logger.info({ from, to: level }, 'log level changed')
+  if (logger.isLevelEnabled('info')) {
+    tell()
+    logger.level = level
+  } else {
+    logger.level = level
+    tell()
+  }
 }
 
 const MESSAGES: Readonly<Record<Change['kind'], string>> = {

@@ -8,11 +8,13 @@ import { messageOf } from '../model/index.ts'
 import { BeatWindow } from './beats.ts'
 import { type Change, ChangeTracker } from './changes.ts'
 import { explain, type Explanation } from './explain/explain.ts'
+import { History, type HistoryPage } from './history.ts'
 import { Journal, type JournalPage, type JournalQuery } from './journal.ts'
 import { ChangeLog, type Logger } from './log.ts'
 import { Metrics, type ReloadOutcome } from './metrics/metrics.ts'
 
-import { type LoopStatus, type Status, statusOf } from './status/status.ts'
+import { type LoopStatus, type Status, type StatusDetail, statusOf } from './status/status.ts'
+import type { RecordingState } from './recording/index.ts'
 import { count, formatDuration } from './layout.ts'
 
 export interface RecorderOptions {
@@ -24,6 +26,8 @@ export interface RecorderOptions {
   /** When the process started, on both clocks. */
   readonly startedWallMs: number
   readonly startedMs: number
+  /** How many pods get metrics of their own. @default 0 */
+  readonly maxPodSeries?: number
 }
 
 export interface Liveness {
@@ -54,6 +58,7 @@ export class Recorder {
   #cluster: ClusterState | undefined
   #allocations: AllocationSource | undefined
   readonly #beats = new BeatWindow()
+  readonly #history = new History()
   #loop: { -readonly [Key in keyof Omit<LoopStatus, 'lastBeats'>]: LoopStatus[Key] } = {
     ticks: 0,
     failingTicks: 0,
@@ -66,7 +71,8 @@ export class Recorder {
 
   constructor(options: RecorderOptions) {
     this.#options = options
-    this.#metrics = new Metrics(options.version, options.startedWallMs)
+    const { version, startedWallMs, maxPodSeries = 0 } = options
+    this.#metrics = new Metrics({ version, startedWallMs, maxPodSeries })
     this.#journal = new Journal(options.maxDecisions)
     this.#log = new ChangeLog(options.logger)
     this.#at = { nowMs: options.startedMs, wallMs: options.startedWallMs }
@@ -78,8 +84,10 @@ export class Recorder {
     this.#loop.ticks += 1
     this.#loop.failingTicks = 0
     this.#at = { nowMs: record.snapshot.nowMs, wallMs: record.snapshot.wallMs }
-    this.#enter(this.#tracker.next(record), record.snapshot)
-    this.#metrics.tick(record)
+    const changes = this.#tracker.next(record)
+    this.#enter(changes, record.snapshot)
+    this.#metrics.tick(record, changes)
+    this.#history.take(record)
   }
 
   /** Takes a tick that threw. The journal and the log tell it when the message is another than that of the tick before. */
@@ -130,12 +138,19 @@ export class Recorder {
     this.#metrics.cluster(state)
   }
 
+  /** Takes how the recording stands. */
+  recording(state: RecordingState): void {
+    this.#metrics.recording(state)
+  }
+
   /**
    * Takes what became of a changed configuration; `text` says what has changed, or what is wrong with a rejected one. The journal dates
    * it by the tick before it.
    */
   configReload(outcome: ReloadOutcome, text?: string): void {
     this.#metrics.configReload(outcome)
+    // A file that was broken and is what it was again: nobody else has to know.
+    if (outcome === 'unchanged') return
     if (outcome === 'applied') {
       this.#options.logger.info({ text }, 'configuration reloaded')
       return
@@ -149,7 +164,7 @@ export class Recorder {
     return this.#metrics.text()
   }
 
-  status(nowMs: number): Status {
+  status(nowMs: number, detail: StatusDetail = {}): Status {
     const { version, nodeName, startedWallMs, startedMs } = this.#options
     return statusOf(
       {
@@ -169,11 +184,17 @@ export class Recorder {
         record: this.#record,
       },
       nowMs,
+      detail,
     )
   }
 
   journal(query: JournalQuery): JournalPage {
     return this.#journal.query(query)
+  }
+
+  /** The last minutes, from the sample after `since` on. */
+  history(since?: number): HistoryPage {
+    return this.#history.query(since)
   }
 
   /** Throws AgentError E_NO_SUBJECT for a subject that is not there. */

@@ -86,12 +86,15 @@ export function renderMemory({ totalBytes, availableBytes, ...state }: MemorySta
   const waiting =
     state.pressurePermyriad === undefined
       ? 'this kernel does not tell how tasks wait for it'
-      : `some task waits for it ${formatPermyriad(state.pressurePermyriad)} of the time`
+      : `some task waits for it ${formatPermyriad(state.pressurePermyriad)} of the time${state.stallsFutile === true ? STALLS_FUTILE : ''}`
   return (
     `${formatBytes(availableBytes)} of ${formatBytes(totalBytes)} available (${formatPermyriad(state.availablePermyriad)}), ${waiting}; ` +
     `working sets: BE ${formatBytes(state.workingSetBytes.BE)}, OT ${formatBytes(state.workingSetBytes.OT)}`
   )
 }
+
+const STALLS_FUTILE =
+  ' (which offline work is not the reason for: its giving memory back did not help, so this counts no more until it has ended once)'
 
 const IO_DOES: Readonly<Record<IoState['is'], string>> = {
   quiet: '',

@@ -205,6 +205,23 @@ describe('evictions', () => {
     })
   })
 
+  it('wait for a pod that was granted and is still here, until its grace is over (I78)', () => {
+    let waited = 0
+    forAll((lived) => {
+      for (const { result, snapshot, pods: known } of lived) {
+        const ending = known.filter(({ reading: { spec, present } }) => {
+          const record = snapshot.evictions.recent.find(({ wish }) => wish.uid === spec.uid)
+          const isGranted = record?.is === 'evicted' || record?.is === 'forced'
+          return present && !hasEnded(spec) && isGranted && snapshot.nowMs - record.atMs < 30_000
+        })
+        if (ending.length === 0) continue
+        waited += 1
+        expect(result.wishes.filter(({ dryRun }) => !dryRun)).toEqual([])
+      }
+    })
+    expect(waited).toBeGreaterThan(100)
+  })
+
   it('come only after sales were stopped for holdMs, and sales go on no sooner than holdMs after the last rung (I66)', () => {
     forAll((lived, { evict }) => {
       let heldSinceMs: number | undefined

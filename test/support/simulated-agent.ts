@@ -3,7 +3,7 @@
  * does, with nobody else's clock. A trace of every tick is kept.
  */
 import { Actuator, RestoreJournal } from '../../src/actuate/index.ts'
-import { Agent, type Publisher, type TickSink } from '../../src/agent.ts'
+import { Agent, type Publisher, type Tape, type TickSink } from '../../src/agent.ts'
 import type { Config } from '../../src/config/index.ts'
 import type { Dialect, Evictor, KernelPort, KnobKind, PodList, TickRecord } from '../../src/model/index.ts'
 import { isQuota, quotaMilliCpu } from '../../src/model/index.ts'
@@ -23,10 +23,13 @@ export interface SimulatedAgentOptions {
   readonly told?: (list: PodList) => PodList
   /** What the agent takes for the kernel, where that is not the model itself. */
   readonly port?: (kernel: ModelKernel) => KernelPort
+  /** journal.maxBytes. @default 64 KiB */
+  readonly journalBytes?: number
   /** How many of the newest ticks are kept at least. @default all */
   readonly keep?: number
   /** Stands between the agent and who is told of its ticks. */
   readonly watch?: (sink: TickSink) => TickSink
+  readonly tape?: Tape
 }
 
 export class SimulatedAgent {
@@ -118,11 +121,11 @@ export class SimulatedAgent {
   }
 
   #openJournal(): RestoreJournal {
-    const { directory } = this.#options
+    const { directory, journalBytes = 65_536 } = this.#options
     return new RestoreJournal({
       stateDirectory: directory,
       bootId: 'boot',
-      maxBytes: 65_536,
+      maxBytes: journalBytes,
       groupId: (group) => this.#port.groupId(group),
     })
   }
@@ -143,6 +146,7 @@ export class SimulatedAgent {
       mode: 'enforce',
       ...(publisher === undefined ? {} : { publisher }),
       ...(evictor === undefined ? {} : { evictor }),
+      ...(this.#options.tape === undefined ? {} : { tape: this.#options.tape }),
       writing: { journal: this.#journal, actuator: new Actuator(kernel, this.#journal) },
       sink: watch({
         tick: (record) => this.#keep(record),

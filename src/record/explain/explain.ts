@@ -15,10 +15,12 @@ import type {
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { AgentError, hasEnded, isOffline, isQuota, podKey, quotaMilliCpu } from '../../model/index.ts'
+import { AgentError, isOffline, isQuota, podKey, quotaMilliCpu } from '../../model/index.ts'
 import { type ContainerExplanation, explainContainers } from './containers.ts'
 import { type CpuExplanation, explainCpu, ownCpusText } from './cpu.ts'
+import { explainInputs, type InputExplanation, type Need, needsOf } from './inputs.ts'
 import { explainKnobs, type KnobExplanation, type KnobView } from './knob.ts'
+import { explainKnobSubject, knownGroups, type KnobSubjectExplanation, ownerParts, podNamed } from './knob-subject.ts'
 import { count, formatDuration } from '../layout.ts'
 import { renderClassBecause, renderFinding } from '../render.ts'
 import { renderEviction, renderMemory, renderWish } from '../render-ladder.ts'
@@ -26,7 +28,7 @@ import { renderClassIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause, renderTerm } from '../render-offer.ts'
 import { renderSuppression } from '../render-squeeze.ts'
 import { renderSalesStop, salesStop } from '../sales.ts'
-import { noSubject, parseSubject } from './subject.ts'
+import { noSubject, parseSubject, unknownWord } from './subject.ts'
 
 export interface PodExplanation {
   readonly is: 'pod'
@@ -62,6 +64,8 @@ export interface PodExplanation {
   /** Groups below the pod's that are of no container above: the sandbox, and what the runtime puts beside it. */
   readonly otherGroups: readonly GroupPath[]
   readonly knobs: readonly KnobExplanation[]
+  /** What the rules behind the knobs went by. */
+  readonly inputs: readonly InputExplanation[]
 }
 
 export interface GroupExplanation {
@@ -72,6 +76,8 @@ export interface GroupExplanation {
   /** The container of that pod that owns it. */
   readonly container?: string
   readonly knobs: readonly KnobExplanation[]
+  /** What the rules behind the knobs went by. */
+  readonly inputs: readonly InputExplanation[]
 }
 
 export interface ResourceExplanation {
@@ -89,9 +95,10 @@ export interface ResourceExplanation {
   readonly allocatedUnits?: number
   /** How it stands with the kubelet; undefined where none is expected. */
   readonly kubelet?: Omit<ResourceState, 'resource'>
+  readonly inputs: readonly InputExplanation[]
 }
 
-export type Explanation = PodExplanation | GroupExplanation | CpuExplanation | ResourceExplanation
+export type Explanation = PodExplanation | KnobSubjectExplanation | GroupExplanation | CpuExplanation | ResourceExplanation
 
 export interface ExplainView extends Omit<KnobView, 'record'> {
   /** The last finished tick. */
@@ -101,7 +108,7 @@ export interface ExplainView extends Omit<KnobView, 'record'> {
 }
 
 /**
- * Explains `pod NAMESPACE/NAME`, `cpu N`, `resource NAME` or `group /PATH` (see parseSubject for the spellings).
+ * Explains `pod NAMESPACE/NAME`, `cpu N`, `resource NAME`, `knob /PATH/FILE` or `group /PATH` (see parseSubject for the spellings).
  * Throws AgentError E_NO_SUBJECT, naming near matches, for what is not there, and before the first tick.
  */
 export function explain(text: string, view: ExplainView): Explanation {
@@ -119,13 +126,20 @@ export function explain(text: string, view: ExplainView): Explanation {
     case 'cpu':
       return explainCpu(subject.id, record)
     case 'resource':
-      return explainResource(subject.resource, record, view.resources)
+      return explainResource(subject.resource, knobs, view.resources)
+    case 'knob':
+      return explainKnobSubject(subject, knobs)
+    case 'word':
+      throw unknownWord(
+        subject.word,
+        record.decision.pods.map(({ reading }) => podKey(reading.spec)),
+      )
   }
 }
 
 function explainPod(key: string, view: KnobView, allocations?: AllocationSource): PodExplanation {
   const { decision } = view.record
-  const pod = podNamed(key, decision)
+  const pod = podNamed(key, decision.pods)
   if (pod === undefined) {
     const keys = decision.pods.map(({ reading }) => podKey(reading.spec))
     throw noSubject('pod', key, keys)
@@ -152,15 +166,18 @@ function explainPod(key: string, view: KnobView, allocations?: AllocationSource)
     suppressed: suppressedText(pod, view),
     findings: findingsOf(pod, decision),
     ...explainContainers(pod.reading),
-    knobs: [group, ...childGroups].flatMap((each) => explainKnobs(each, view)),
+    ...knobParts([group, ...childGroups], view),
   }
 }
 
-/** Of a pod and its successor of the same name, which a directory of manifests may both hold, the one that runs. */
-function podNamed(key: string, { pods }: Decision): ClassifiedPod | undefined {
-  const named = pods.filter(({ reading }) => podKey(reading.spec) === key)
-  const alive = named.filter(({ reading }) => !hasEnded(reading.spec))
-  return alive.find(({ reading }) => reading.present) ?? alive[0] ?? named[0]
+/** The knobs of some groups, and what their rules went by. */
+function knobParts(groups: readonly GroupPath[], view: KnobView) {
+  const { desired } = view.record.decision
+  const claims = groups.flatMap((group) => [...(desired.ofGroup(group)?.values() ?? [])].map(({ winner }) => winner))
+  return {
+    knobs: groups.flatMap((group) => explainKnobs(group, view)),
+    inputs: explainInputs(needsOf(claims), view.record.snapshot, view.nowMs),
+  }
 }
 
 function suppressedText(pod: ClassifiedPod, { record: { snapshot, decision }, nowMs }: KnobView): readonly string[] {
@@ -207,20 +224,15 @@ function askedOf({ askedMilli, askedBytes }: ClassifiedPod) {
 }
 
 function explainGroup(group: GroupPath, view: KnobView): GroupExplanation {
-  const { decision, snapshot } = view.record
-  const owner = decision.pods.find(({ reading }) => reading.group === group || reading.childGroups.includes(group))
-  const knobs = explainKnobs(group, view)
-  if (knobs.length === 0 && owner === undefined) {
-    throw noSubject('group', group, [...new Set([...snapshot.actual.groups(), ...decision.desired.groups()])])
-  }
-  if (owner === undefined) return { is: 'group', group, knobs }
-  const container = explainContainers(owner.reading).containers.find((candidate) => candidate.group === group)?.name
-  return { is: 'group', group, pod: podKey(owner.reading.spec), ...(container === undefined ? {} : { container }), knobs }
+  const owner = ownerParts(group, view.record)
+  const { knobs, inputs } = knobParts([group], view)
+  if (knobs.length === 0 && owner.pod === undefined) throw noSubject('group', group, [...knownGroups(view.record)])
+  return { is: 'group', group, ...owner, knobs, inputs }
 }
 
 function explainResource(
   resource: OfflineResource,
-  { decision }: TickRecord,
+  { record: { decision, snapshot }, nowMs }: KnobView,
   resources: readonly ResourceState[],
 ): ResourceExplanation {
   const offer = decision.offers.find((candidate) => candidate.resource === resource)
@@ -232,7 +244,17 @@ function explainResource(
     ...(offer === undefined ? { terms: [] } : offerParts(resource, offer)),
     ...holdParts(decision),
     ...('fullName' in kubelet ? { kubelet } : {}),
+    inputs: offer === undefined ? [] : explainInputs(OFFER_NEEDS[resource], snapshot, nowMs),
   }
+}
+
+const CPU_NEEDS: ReadonlySet<Need> = new Set(['cpu', 'pods'])
+const MEMORY_NEEDS: ReadonlySet<Need> = new Set(['memory', 'pods'])
+const OFFER_NEEDS: Readonly<Record<OfflineResource, ReadonlySet<Need>>> = {
+  'be-cpu': CPU_NEEDS,
+  'be-memory': MEMORY_NEEDS,
+  'ot-cpu': CPU_NEEDS,
+  'ot-memory': MEMORY_NEEDS,
 }
 
 function holdParts(decision: Decision) {

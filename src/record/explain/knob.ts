@@ -63,7 +63,8 @@ export function explainKnobs(group: GroupPath, view: KnobView): readonly KnobExp
   })
 }
 
-function explainKnob(group: GroupPath, kind: KnobKind, view: KnobView): KnobExplanation {
+/** One knob of a group, also where nothing is known of it. */
+export function explainKnob(group: GroupPath, kind: KnobKind, view: KnobView): KnobExplanation {
   const { record, nowMs } = view
   const now = valueNow(group, kind, view)
   const resolved = record.decision.desired.get(group, kind)

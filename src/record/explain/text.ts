@@ -6,7 +6,9 @@
 import { formatBytes, formatMilliCpu, formatPermyriad, groupName } from '../../model/index.ts'
 import type { CpuExplanation } from './cpu.ts'
 import type { Explanation, GroupExplanation, PodExplanation, ResourceExplanation } from './explain.ts'
+import type { InputExplanation } from './inputs.ts'
 import type { KnobExplanation } from './knob.ts'
+import type { KnobSubjectExplanation } from './knob-subject.ts'
 
 import { count, formatDuration, labelled, spread, table } from '../layout.ts'
 
@@ -21,6 +23,8 @@ function linesOf(explanation: Explanation): readonly string[] {
   switch (explanation.is) {
     case 'pod':
       return podLines(explanation)
+    case 'knob':
+      return knobSubjectLines(explanation)
     case 'group':
       return groupLines(explanation)
     case 'cpu':
@@ -55,6 +59,7 @@ function podLines(pod: PodExplanation): readonly string[] {
     ...pod.findings.flatMap((finding) => row('finding', finding)),
     ...containerLines(pod),
     ...knobLines(pod.knobs),
+    ...inputLines(pod.inputs),
   ]
 }
 
@@ -81,7 +86,28 @@ function groupLines(group: GroupExplanation): readonly string[] {
     ...(pod === undefined ? [] : row('pod', pod)),
     ...(container === undefined ? [] : row('container', container)),
     ...knobLines(group.knobs),
+    ...inputLines(group.inputs),
   ]
+}
+
+function knobSubjectLines({ knob, file, unusable, pod, container, inputs }: KnobSubjectExplanation): readonly string[] {
+  return [
+    ...row('knob', `${knob.knob} of ${knob.group}`),
+    ...row('file', file ?? `none on this node: ${unusable ?? 'no reason is known'}`),
+    ...(pod === undefined ? [] : row('pod', pod)),
+    ...(container === undefined ? [] : row('container', container)),
+    ...knobFacts(knob).flatMap(([label, text]) => row(label, text)),
+    ...inputLines(inputs),
+  ]
+}
+
+/** What the rules went by, with the age that decides whether it still counts. */
+function inputLines(inputs: readonly InputExplanation[]): readonly string[] {
+  if (inputs.length === 0) return []
+  const lines = inputs.flatMap(({ name, value, ageMs, source }) =>
+    inner(name, `${value}, read ${formatDuration(ageMs)} ago from ${source}`),
+  )
+  return ['', 'what the rules went by', ...lines]
 }
 
 function knobLines(knobs: readonly KnobExplanation[]): readonly string[] {
@@ -89,23 +115,29 @@ function knobLines(knobs: readonly KnobExplanation[]): readonly string[] {
 }
 
 function knobBlock(knob: KnobExplanation): readonly string[] {
+  return [`${knob.knob} of ${knob.group}`, ...knobFacts(knob).flatMap(([label, text]) => inner(label, text))]
+}
+
+/** Labels and texts, in the order of the questions. */
+function knobFacts(knob: KnobExplanation): readonly (readonly [label: string, text: string])[] {
   const { now, winner, lastWrite } = knob
+  const told = (label: string, text: string | undefined): readonly (readonly [string, string])[] =>
+    text === undefined ? [] : [[label, text]]
   return [
-    `${knob.knob} of ${knob.group}`,
-    ...inner('now', now === undefined ? 'not read' : `${now.value} (read ${formatDuration(now.ageMs)} ago from ${now.source})`),
-    ...inner('wanted', knob.desired ?? 'nothing: no rule claims it'),
-    ...(winner === undefined ? [] : inner('because', `${winner.because} (rule ${winner.rule})`)),
-    ...knob.losers.flatMap((loser) => inner('lost', `${loser.value}: ${loser.because} (rule ${loser.rule})`)),
-    ...(knob.planned === undefined ? [] : inner('planned', knob.planned)),
-    ...(knob.note === undefined ? [] : inner('note', knob.note)),
-    ...(knob.drift === undefined ? [] : inner('others', knob.drift)),
-    ...inner('before', knob.original ?? 'never written by the agent'),
-    ...(lastWrite === undefined
-      ? []
-      : inner(
-          'last write',
-          `${formatDuration(lastWrite.agoMs)} ago: ${lastWrite.text}: ${lastWrite.outcome}; ${lastWrite.because}`,
-        )),
+    ['now', now === undefined ? 'not read' : `${now.value} (read ${formatDuration(now.ageMs)} ago from ${now.source})`],
+    ['wanted', knob.desired ?? 'nothing: no rule claims it'],
+    ...told('because', winner === undefined ? undefined : `${winner.because} (rule ${winner.rule})`),
+    ...knob.losers.map((loser) => ['lost', `${loser.value}: ${loser.because} (rule ${loser.rule})`] as const),
+    ...told('planned', knob.planned),
+    ...told('note', knob.note),
+    ...told('others', knob.drift),
+    ['before', knob.original ?? 'never written by the agent'],
+    ...told(
+      'last write',
+      lastWrite === undefined
+        ? undefined
+        : `${formatDuration(lastWrite.agoMs)} ago: ${lastWrite.text}: ${lastWrite.outcome}; ${lastWrite.because}`,
+    ),
   ]
 }
 
@@ -149,6 +181,7 @@ function resourceLines(resource: ResourceExplanation): readonly string[] {
     ...(resource.hold === undefined ? [] : row('hold', resource.hold)),
     ...(resource.allocatedUnits === undefined ? [] : row('allocated', count(resource.allocatedUnits, 'unit'))),
     ...row('kubelet', kubelet === undefined ? 'not told: no kubelet is expected' : kubeletText(kubelet)),
+    ...inputLines(resource.inputs),
   ]
 }
 

@@ -1,6 +1,7 @@
 /**
  * The metrics by name: what each is, its unit and its labels. Base units (cores, bytes, seconds), `_total` on counters, and label
- * values from closed lists only: no series per pod, so the number of series does not grow with the node.
+ * values from closed lists only, so that the number of series does not grow with the node; the one exception, series of pods, is off by
+ * default and bounded (pods.ts).
  * Source: prometheus.io/docs/practices/naming and /instrumentation.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
@@ -56,6 +57,19 @@ function agentFamilies(make: Maker) {
     configReloads: make.counter('config_reloads_total', 'Changed configurations that were read, by what became of them', [
       'outcome',
     ]),
+    configValid: make.gauge(
+      'config_last_reload_successful',
+      'Whether the configuration was valid when it was last read (1), or is rejected and the last good one stays (0)',
+    ),
+    loopLag: make.gauge('event_loop_lag_seconds', 'Longest that a guard beat came late in the last 60 calm ticks'),
+    loopUtilization: make.gauge(
+      'event_loop_utilization_ratio',
+      'Share of the time since the last calm tick in which the event loop was busy',
+    ),
+    recordingBytes: make.gauge('recording_bytes', 'Size of the recording on disk'),
+    recordingPaused: make.gauge('recording_paused', 'Whether nothing is recorded at the moment, as on a full disk: 1 or 0'),
+    recordedTicks: make.counter('recording_ticks_total', 'Ticks recorded'),
+    unrecordedTicks: make.counter('recording_missed_ticks_total', 'Ticks that came while recording was paused'),
     cpuSeconds: new Counter({
       name: 'process_cpu_seconds_total',
       help: 'CPU time used by the agent itself, user and system',
@@ -91,6 +105,11 @@ function nodeFamilies(make: Maker) {
     ),
     readingAge: make.gauge('reading_age_seconds', 'Age of a reading when the last tick used it', ['reading']),
     capabilityUsable: make.gauge('capability_usable', 'Whether the kernel offers the knob: 1 or 0', ['knob']),
+    info: make.gauge('node_info', 'Always 1; the labels tell the kernel, the cgroup version and the cgroup driver of the node', [
+      'kernel_release',
+      'cgroup_version',
+      'cgroup_driver',
+    ]),
   }
 }
 
@@ -103,6 +122,8 @@ function suppressFamilies(make: Maker) {
     ),
     watermark: make.gauge('suppress_watermark_cores', 'CPU use of the node that offline pods may fill it up to'),
     floor: make.gauge('suppress_floor_cores', 'CPU that offline pods keep however hot the node is'),
+    margin: make.gauge('suppress_margin_cores', 'CPU kept free below the watermark'),
+    inputAge: make.gauge('suppress_input_age_seconds', 'Age of the reading of CPU use that the allowance was worked out from'),
     beDemand: make.gauge('suppress_be_demand_cores', 'CPU kept for BE before OT gets any'),
     bound: make.gauge('suppress_bound', 'What bound the allowance: 1 for that one, 0 for the others', ['bound']),
     hot: make.gauge('suppress_hot', 'Whether the node is hot or offline pods are near their allowance: 1 or 0'),
@@ -157,6 +178,10 @@ function workloadFamilies(make: Maker) {
   return {
     pods: make.gauge('pods', 'Pods listed, by class', ['class']),
     classCpuUsed: make.gauge('class_cpu_used_cores', 'CPU used by the pods of a class', ['class']),
+    classCpuRequested: make.gauge('class_cpu_requested_cores', 'CPU that the pods of an offline class asked for', ['class']),
+    classMemoryRequested: make.gauge('class_memory_requested_bytes', 'Memory that the pods of an offline class asked for', [
+      'class',
+    ]),
     classMemory: make.gauge('class_memory_working_set_bytes', 'Working set of the pods of an offline class', ['class']),
     frozenPods: make.gauge('class_frozen_pods', 'Pods of an offline class that stand still', ['class']),
     identityBackend: make.gauge('identity_backend', 'What tells the pods of a class from others: 1 for that backend', [
@@ -165,13 +190,21 @@ function workloadFamilies(make: Maker) {
     ]),
     podFindings: make.gauge('pod_findings', 'Odd things that pods ask for, by reason', ['reason']),
     podSourceProblems: make.gauge('pod_source_problems', 'Files or objects that the pod source could not use'),
-    abstentions: make.gauge('abstentions', 'Times a rule abstained in the last tick', ['rule']),
+    abstentions: make.gauge(
+      'abstentions',
+      'Times a rule abstained in the last tick; silent: a reading is missing or too old, starting: too few yet, wouldKill: the limit is below what the pod uses',
+      ['rule', 'reason'],
+    ),
     writes: make.counter('writes_total', 'Writes tried, by kind of knob and by what became of them', ['knob', 'outcome']),
     drift: make.counter('drift_total', 'Times a knob was found written by somebody else, by kind of knob', ['knob']),
     knobsConceded: make.gauge('knobs_conceded', 'Knobs that are left alone for a while, since somebody else keeps writing them'),
     knobsContested: make.gauge(
       'knobs_contested',
       'Knobs that somebody else keeps writing, and that are repaired all the same: the quota of offline work, and freezing',
+    ),
+    journalFailures: make.counter(
+      'restore_journal_failures_total',
+      'Times the restore journal could not be appended to, synced or rewritten',
     ),
     knobsJournaled: make.gauge('knobs_journaled', 'Knobs whose original value the agent keeps, to put it back'),
     knobsToChange: make.gauge('knobs_to_change', 'Steps in the plan of the last tick'),
@@ -183,6 +216,12 @@ function resourceFamilies(make: Maker) {
     offered: make.gauge('resource_offered_units', 'Units that the agent decided to offer, whatever its mode', ['resource']),
     advertised: make.gauge('resource_advertised_units', 'Units advertised to the kubelet', ['resource']),
     allocated: make.gauge('resource_allocated_units', 'Units handed out to pods', ['resource']),
+    offerBound: make.gauge('resource_offer_bound', 'What bound the offer: 1 for that one, 0 for the others', [
+      'resource',
+      'bound',
+    ]),
+    capacityCores: make.gauge('capacity_input_cores', 'Amounts of CPU that the offers were worked out from', ['input']),
+    capacityBytes: make.gauge('capacity_input_bytes', 'Amounts of memory that the offers were worked out from', ['input']),
     unitSize: make.gauge(
       'resource_unit_size',
       'Size of one unit: in cores for be-cpu and ot-cpu, in bytes for be-memory and ot-memory',
@@ -215,6 +254,31 @@ function clusterFamilies(make: Maker) {
   }
 }
 
+function decisionFamilies(make: Maker) {
+  return {
+    changes: make.counter(
+      'decisions_total',
+      'Changes of what was decided, by rule and reason: each new allowance, offer, rung, signal and eviction, and each knob of the other rules that was written',
+      ['rule', 'reason'],
+    ),
+    knobs: make.gauge('knobs_desired', 'Knobs that a rule has decided the value of, by the reason', ['rule', 'reason']),
+  }
+}
+
+const POD_LABELS = ['namespace', 'pod', 'uid', 'class'] as const
+
+/** Only with metrics.perPod. A pod that has no reading, limit or set of CPUs has no series for it. */
+function podFamilies(make: Maker) {
+  return {
+    cpuUsed: make.gauge('pod_cpu_used_cores', 'CPU used by the pod', POD_LABELS),
+    cpuQuota: make.gauge('pod_cpu_quota_cores', 'CPU quota in force for the pod', POD_LABELS),
+    throttled: make.gauge('pod_cpu_throttled_ratio', 'Share of CFS periods in which the pod was throttled', POD_LABELS),
+    cpus: make.gauge('pod_cpuset_cpus', 'CPUs that the pod may run on', POD_LABELS),
+    memory: make.gauge('pod_memory_working_set_bytes', 'Working set of the pod; of offline pods only', POD_LABELS),
+    omitted: make.gauge('pod_series_omitted', 'Pods without series of their own, as there are more than metrics.maxPods'),
+  }
+}
+
 /** All metrics of the agent on a registry of their own. */
 export function createFamilies() {
   const registry = new Registry()
@@ -229,6 +293,8 @@ export function createFamilies() {
     workload: workloadFamilies(make),
     resource: resourceFamilies(make),
     cluster: clusterFamilies(make),
+    decisions: decisionFamilies(make),
+    pods: podFamilies(make),
   }
 }
 

@@ -56,6 +56,8 @@ export class LadderMetrics {
     setOrRemove(node.onlineCpuPeak, toCores(state?.inputs.onlineMilli))
     setOrRemove(suppress.watermark, toCores(state?.inputs.watermarkMilli))
     setOrRemove(suppress.floor, toCores(state?.inputs.floorMilli))
+    setOrRemove(suppress.margin, toCores(state?.inputs.marginMilli))
+    setOrRemove(suppress.inputAge, state === undefined ? undefined : state.inputs.ageMs / 1000)
     setOrRemove(suppress.beDemand, toCores(state?.beDemandMilli))
     setOrRemove(suppress.hot, state === undefined ? undefined : Number(state.hot))
     setOrRemove(suppress.dwell, state === undefined ? undefined : state.steadiness.dwellMs / 1000)

@@ -4,6 +4,7 @@
  */
 import { Registry } from 'prom-client'
 import type {
+  Abstention,
   AllocationSource,
   ClusterState,
   Decision,
@@ -18,16 +19,21 @@ import type {
   TickRecord,
 } from '../../model/index.ts'
 import { ageMs, FINDING_REASONS, KNOB_KINDS, MODES, OFFLINE_RESOURCES, QOS_CLASSES, RULES } from '../../model/index.ts'
+import type { Change } from '../changes.ts'
+import type { RecordingState } from '../recording/index.ts'
 import { sumClasses } from '../classes.ts'
+import { DecisionMetrics, OFFER_BOUNDS } from './decisions.ts'
 import { createFamilies, type Families } from './families.ts'
 import { LadderMetrics } from './ladders.ts'
+import { PodMetrics } from './pods.ts'
+import { ProcessMetrics } from './process.ts'
 import { oneHot, setOrRemove, toCores } from './set.ts'
 
 /** The Content-Type of Metrics.text(). */
 export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
 
-/** What became of a changed configuration. */
-export type ReloadOutcome = 'applied' | 'rejected'
+/** What became of a configuration that was read again; unchanged: it is what is in force. */
+export type ReloadOutcome = 'applied' | 'unchanged' | 'rejected'
 
 // Written as total records, so that a new member of the union without a series does not compile.
 const OUTCOMES: Readonly<Record<OutcomeKind, true>> = {
@@ -42,29 +48,49 @@ const OUTCOMES: Readonly<Record<OutcomeKind, true>> = {
   failed: true,
 }
 
+const ABSTENTION_REASONS = Object.keys({ starting: true, silent: true, wouldKill: true } satisfies Record<
+  Abstention['code'],
+  true
+>) as Abstention['code'][]
+
+export interface MetricsOptions {
+  readonly version: string
+  /** When the process started, in milliseconds since the epoch. */
+  readonly startedWallMs: number
+  /** How many pods get series of their own; 0 is none. */
+  readonly maxPodSeries: number
+}
+
 export class Metrics {
   readonly #families: Families = createFamilies()
   readonly #ladders = new LadderMetrics(this.#families)
+  readonly #decisions = new DecisionMetrics(this.#families)
+  readonly #process = new ProcessMetrics(this.#families)
+  readonly #pods: PodMetrics
   #capabilities: NodeSnapshot['capabilities'] | undefined
   #mode: Mode | undefined
-  #cpuMicros = 0
   #cluster: ClusterState | undefined
+  #recording: Pick<RecordingState, 'ticks' | 'missedTicks'> | undefined
+  #journalFailures = 0
+  /** Times that rules abstained in the tick before; none told yet. */
+  #abstained: number | undefined
   readonly #resources = new Map<string, ResourceState>()
 
-  /** `startedWallMs` is when the process started, in milliseconds since the epoch. */
-  constructor(version: string, startedWallMs: number) {
+  constructor({ version, startedWallMs, maxPodSeries }: MetricsOptions) {
     const { agent, workload } = this.#families
+    this.#pods = new PodMetrics(this.#families, maxPodSeries)
     agent.buildInfo.set({ version, node_version: process.versions.node }, 1)
     agent.startTime.set(startedWallMs / 1000)
     // A series that first appears with its first event hides that event from rate() and increase().
     for (const pace of ['calm', 'hot']) agent.ticks.inc({ pace }, 0)
-    for (const outcome of ['applied', 'rejected']) agent.configReloads.inc({ outcome }, 0)
+    for (const outcome of ['applied', 'unchanged', 'rejected']) agent.configReloads.inc({ outcome }, 0)
+    agent.configValid.set(1)
     for (const knob of KNOB_KINDS) for (const outcome of Object.keys(OUTCOMES)) workload.writes.inc({ knob, outcome }, 0)
     for (const knob of KNOB_KINDS) workload.drift.inc({ knob }, 0)
-    this.#readProcess()
   }
 
-  tick(record: TickRecord): void {
+  /** Takes a finished tick, and what it changed of what was decided before. */
+  tick(record: TickRecord, changes: readonly Change[]): void {
     const { agent, workload } = this.#families
     const { mode, snapshot, decision } = record
     if (mode !== this.#mode) oneHot(agent.mode, 'mode', MODES, mode)
@@ -75,9 +101,13 @@ export class Metrics {
     agent.tickLateness.observe(Math.max(0, record.lateMs) / 1000)
     for (const { step, outcome } of record.results) workload.writes.inc({ knob: step.kind, outcome: outcome.is })
     this.#drift(record.drift)
+    const journalFailures = record.journalHealth?.failures ?? 0
+    workload.journalFailures.inc(Math.max(0, journalFailures - this.#journalFailures))
+    this.#journalFailures = journalFailures
     workload.knobsToChange.set(record.plan.length)
     this.#node(snapshot)
     this.#ladders.tick(record)
+    this.#decisions.changed(changes)
     this.#signals(decision.signals)
     this.#abstentions(decision)
     if (snapshot.pace === 'calm') this.#calm(record)
@@ -104,6 +134,7 @@ export class Metrics {
     const { agent } = this.#families
     agent.guardBeats.inc()
     agent.guardBeatLateness.observe(Math.max(0, lateMs) / 1000)
+    this.#process.guardBeat(lateMs)
     if (late) agent.lateGuardBeats.inc()
   }
 
@@ -141,8 +172,20 @@ export class Metrics {
     this.#cluster = { ...state, writes: structuredClone(state.writes) }
   }
 
+  /** Counts are taken as they stand; what they grew by since the last call is added. */
+  recording({ bytes, pausedBy, ticks, missedTicks }: RecordingState): void {
+    const { recordingBytes, recordingPaused, recordedTicks, unrecordedTicks } = this.#families.agent
+    recordingBytes.set(bytes)
+    recordingPaused.set(pausedBy === undefined ? 0 : 1)
+    recordedTicks.inc(ticks - (this.#recording?.ticks ?? 0))
+    unrecordedTicks.inc(missedTicks - (this.#recording?.missedTicks ?? 0))
+    this.#recording = { ticks, missedTicks }
+  }
+
   configReload(outcome: ReloadOutcome): void {
-    this.#families.agent.configReloads.inc({ outcome })
+    const { configReloads, configValid } = this.#families.agent
+    configReloads.inc({ outcome })
+    configValid.set(outcome === 'rejected' ? 0 : 1)
   }
 
   /** The scrape, in the Prometheus text format. */
@@ -182,11 +225,13 @@ export class Metrics {
   }
 
   #abstentions({ abstentions }: Decision): void {
-    for (const rule of RULES) {
-      let times = 0
-      for (const abstention of abstentions) if (abstention.rule === rule) times += 1
-      this.#families.workload.abstentions.set({ rule }, times)
-    }
+    if (abstentions.length === 0 && this.#abstained === 0) return
+    this.#abstained = abstentions.length
+    for (const rule of RULES)
+      for (const reason of ABSTENTION_REASONS) {
+        const times = abstentions.filter((abstention) => abstention.rule === rule && abstention.code === reason).length
+        this.#families.workload.abstentions.set({ rule, reason }, times)
+      }
   }
 
   #calm({ snapshot, decision, journaled }: TickRecord): void {
@@ -198,12 +243,19 @@ export class Metrics {
     this.#findings(decision)
     this.#identity(decision)
     this.#offers(decision)
-    if (snapshot.capabilities !== this.#capabilities) {
-      for (const knob of KNOB_KINDS)
-        this.#families.node.capabilityUsable.set({ knob }, snapshot.capabilities.knobs[knob].usable ? 1 : 0)
-      this.#capabilities = snapshot.capabilities
-    }
-    this.#readProcess()
+    this.#decisions.held(decision)
+    this.#pods.tick(decision.pods, snapshot.actual)
+    if (snapshot.capabilities !== this.#capabilities) this.#kernel(snapshot.capabilities)
+    this.#process.calmTick()
+  }
+
+  #kernel(capabilities: NodeSnapshot['capabilities']): void {
+    const { capabilityUsable, info } = this.#families.node
+    for (const knob of KNOB_KINDS) capabilityUsable.set({ knob }, capabilities.knobs[knob].usable ? 1 : 0)
+    const { kernelRelease, dialect, driver } = capabilities
+    info.reset()
+    info.set({ kernel_release: kernelRelease, cgroup_version: dialect, cgroup_driver: driver }, 1)
+    this.#capabilities = capabilities
   }
 
   #slowNode({ node }: NodeSnapshot): void {
@@ -225,8 +277,11 @@ export class Metrics {
       workload.pods.set({ class: qosClass }, sum.pods)
       workload.classCpuUsed.set({ class: qosClass }, sum.usedMilli / 1000)
     }
-    workload.classMemory.set({ class: 'BE' }, sums.BE.workingSetBytes)
-    workload.classMemory.set({ class: 'OT' }, sums.OT.workingSetBytes)
+    for (const offline of ['BE', 'OT'] as const) {
+      workload.classMemory.set({ class: offline }, sums[offline].workingSetBytes)
+      workload.classCpuRequested.set({ class: offline }, sums[offline].askedMilli / 1000)
+      workload.classMemoryRequested.set({ class: offline }, sums[offline].askedBytes)
+    }
   }
 
   #identity({ identity }: Decision): void {
@@ -249,22 +304,23 @@ export class Metrics {
       const offer = offers.find((candidate) => candidate.resource === resource)
       if (offer === undefined) {
         families.offered.remove({ resource })
+        for (const bound of OFFER_BOUNDS) families.offerBound.remove({ resource, bound })
         continue
       }
+      const { unitSize, bound: binding, terms } = offer.because
       families.offered.set({ resource }, offer.units)
-      families.unitSize.set({ resource }, resource.endsWith('cpu') ? offer.because.unitSize / 1000 : offer.because.unitSize)
+      families.unitSize.set({ resource }, resource.endsWith('cpu') ? unitSize / 1000 : unitSize)
+      for (const bound of OFFER_BOUNDS) families.offerBound.set({ resource, bound }, bound === binding ? 1 : 0)
+      this.#terms(terms)
     }
   }
 
-  /** One clock call and one small file of procfs, once per calm tick. */
-  #readProcess(): void {
-    const { agent } = this.#families
-    const { user, system } = process.cpuUsage()
-    agent.cpuSeconds.inc(Math.max(0, user + system - this.#cpuMicros) / 1_000_000)
-    this.#cpuMicros = user + system
-    const { rss, heapUsed } = process.memoryUsage()
-    agent.residentBytes.set(rss)
-    agent.heapBytes.set(heapUsed)
-    agent.activeResources.set(process.getActiveResourcesInfo().length)
+  /** The unit stands at the end of a term's name; a ratio is a setting, and no reading. */
+  #terms(terms: Readonly<Record<string, number>>): void {
+    const { capacityCores, capacityBytes } = this.#families.resource
+    for (const [name, amount] of Object.entries(terms)) {
+      if (name.endsWith('Milli')) capacityCores.set({ input: name.slice(0, -'Milli'.length) }, amount / 1000)
+      else if (name.endsWith('Bytes')) capacityBytes.set({ input: name.slice(0, -'Bytes'.length) }, amount)
+    }
   }
 }

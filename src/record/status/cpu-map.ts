@@ -28,20 +28,27 @@ export interface CpuMapPart {
   readonly core: number
   /** The letters of each core. */
   readonly cores: readonly string[]
+  /** The CPU of each letter; a thread that is not online has none. */
+  readonly cpus: readonly (readonly number[])[]
 }
+
+/** What each letter of a map means. */
+export const CPU_MAP_LEGEND: Readonly<Record<string, string>> = LETTERS
 
 /** The whole machine, in the order of its cores. */
 export function cpuMapOf(topology: CpuTopology, placement: PlacementState): readonly CpuMapPart[] {
   const letterOf = lettersOf(placement)
   const threads = Math.max(0, ...topology.cores.map(({ cpus }) => cpus.size))
-  const parts: { socket: number; node: number; core: number; cores: string[] }[] = []
+  const parts: { socket: number; node: number; core: number; cores: string[]; cpus: number[][] }[] = []
   for (const core of topology.cores) {
     const first = topology.cpu(core.cpus.first ?? -1)
     if (first === undefined) continue
     const { socket, node } = first
     let part = parts.at(-1)
-    if (part?.socket !== socket || part.node !== node) parts.push((part = { socket, node, core: core.id, cores: [] }))
-    part.cores.push([...core.cpus].map(letterOf).join('').padEnd(threads, '.'))
+    if (part?.socket !== socket || part.node !== node) parts.push((part = { socket, node, core: core.id, cores: [], cpus: [] }))
+    const cpus = [...core.cpus]
+    part.cores.push(cpus.map(letterOf).join('').padEnd(threads, '.'))
+    part.cpus.push(cpus)
   }
   return parts
 }

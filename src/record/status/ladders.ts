@@ -132,6 +132,7 @@ export function ladderProblems({ snapshot, decision }: TickRecord, nowMs: number
   const { suppression, memory, io } = decision
   const problems: string[] = []
   if (suppression?.pressure?.is === 'futile') problems.push(renderPressure(suppression.pressure))
+  if (memory?.stallsFutile === true) problems.push(`memory: ${renderMemory(memory)}`)
   if (suppression?.steadiness.swings === true) problems.push(renderSteadiness(suppression.steadiness))
   for (const ladder of [suppression?.ladder, memory?.ladder]) {
     if (ladder?.waiting?.for === 'impossible') problems.push(renderWaiting(ladder.waiting, ladder.inForce.at(-1)))

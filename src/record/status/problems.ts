@@ -37,6 +37,8 @@ export function problemsOf(view: StatusView, nowMs: number): readonly StatusProb
     if (last === undefined || isSuccess(last.outcome) || QUIET_OUTCOMES.has(last.outcome.is)) continue
     add(last.outcome.is === 'busy' ? 'warning' : 'error', `${renderStep(last.step)}: ${renderOutcome(last.outcome)}`)
   }
+  const journalProblem = record.journalHealth?.problem
+  if (journalProblem !== undefined) add('error', `restore journal: ${journalProblem}; ${WITHOUT_JOURNAL}`)
   for (const text of driftProblems(record, nowMs)) add('warning', text)
   for (const text of record.snapshot.pods.problems) add('warning', `pod source: ${text}`)
   for (const abstention of record.decision.abstentions)
@@ -46,6 +48,9 @@ export function problemsOf(view: StatusView, nowMs: number): readonly StatusProb
   if (findings.length > 0) add('warning', findingsText(findings))
   return problems
 }
+
+/** What the agent does while originals can't be put on disk. */
+const WITHOUT_JOURNAL = 'until it can, only knobs whose original is on record are written; it is tried again all the time'
 
 /** Knobs of a kind of trouble that are named; explain tells of the others. */
 const NAMED_KNOBS = 5

@@ -15,13 +15,13 @@ import type {
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { findingText, KNOB_KINDS, OFFLINE_RESOURCES, podKey, QOS_CLASSES } from '../../model/index.ts'
+import { findingText, KNOB_KINDS, OFFLINE_RESOURCES, podKey } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
-import { type CpuMapPart, cpuMapOf } from './cpu-map.ts'
-import { type ClassSum, sumClasses } from '../classes.ts'
+import { CPU_MAP_LEGEND, type CpuMapPart, cpuMapOf } from './cpu-map.ts'
 import { renderSignals } from '../render.ts'
 import { renderSuppression } from '../render-squeeze.ts'
 import { type LadderStatus, ladderStatus } from './ladders.ts'
+import { type AllowanceStatus, allowanceStatus, classStatuses, type ClassStatus, podStatuses, type PodStatus } from './pods.ts'
 import { problemsOf, type StatusProblem } from './problems.ts'
 import { renderIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause } from '../render-offer.ts'
@@ -103,7 +103,13 @@ export interface Status {
     readonly own: readonly { readonly pod: string; readonly qosClass: QosClass; readonly cpus: string; readonly shared: string }[]
   }
   readonly cpuMap?: readonly CpuMapPart[]
-  readonly classes?: readonly (ClassSum & { readonly qosClass: QosClass })[]
+  /** What the letters of the map mean. */
+  readonly cpuLegend?: Readonly<Record<string, string>>
+  readonly classes?: readonly ClassStatus[]
+  /** Undefined while suppression of CPU is off or has no reading. */
+  readonly allowance?: AllowanceStatus
+  /** By class and name; undefined where nobody asked for them. */
+  readonly pods?: readonly PodStatus[]
   readonly podSource?: { readonly source: string; readonly ageMs: number; readonly pods: number }
   readonly knobs?: { readonly journaled: number; readonly toChange: number }
   /** Which backend tells the classes apart. */
@@ -141,14 +147,20 @@ export interface StatusView {
   readonly record: TickRecord | undefined
 }
 
+/** What is left out of a status unless it is asked for, since it costs some µs for each pod. */
+export interface StatusDetail {
+  readonly pods?: boolean
+}
+
 /** The status at `nowMs`. */
-export function statusOf(view: StatusView, nowMs: number): Status {
+export function statusOf(view: StatusView, nowMs: number, { pods = false }: StatusDetail = {}): Status {
   const { record } = view
   return {
     ...view.identity,
     uptimeMs: nowMs - view.startedMs,
     loop: view.loop,
     ...(record === undefined ? {} : tickParts(record, nowMs)),
+    ...(record === undefined || !pods ? {} : { pods: podStatuses(record, nowMs) }),
     resources: OFFLINE_RESOURCES.map((resource) => resourceStatus(resource, view)),
     ...(view.cluster === undefined ? {} : { cluster: clusterStatus(view.cluster) }),
     problems: problemsOf(view, nowMs),
@@ -158,7 +170,7 @@ export function statusOf(view: StatusView, nowMs: number): Status {
 function tickParts(record: TickRecord, nowMs: number) {
   const { snapshot, decision, mode } = record
   const { placement } = decision
-  const sums = sumClasses(decision.pods)
+  const allowance = allowanceStatus(record, nowMs)
   return {
     mode,
     lastTick: {
@@ -185,7 +197,9 @@ function tickParts(record: TickRecord, nowMs: number) {
       own: ownCpus(decision),
     },
     cpuMap: cpuMapOf(snapshot.topology, placement),
-    classes: QOS_CLASSES.map((qosClass) => ({ qosClass, ...sums[qosClass] })),
+    cpuLegend: CPU_MAP_LEGEND,
+    classes: classStatuses(record),
+    ...(allowance === undefined ? {} : { allowance }),
     podSource: { source: snapshot.pods.source, ageMs: nowMs - snapshot.pods.atMs, pods: snapshot.pods.pods.length },
     knobs: { journaled: record.journaled.size, toChange: record.plan.length },
   }

@@ -182,10 +182,18 @@ describe('defaults', () => {
       },
       kubelet: { enabled: true, waitMs: 5000, pushMs: 10_000 },
       http: { enabled: true, host: '127.0.0.1', port: 9465 },
+      metrics: { perPod: false, maxPods: 250 },
       log: { level: 'info' },
       drift: { enabled: true, maxPerMinute: 6, concedeMs: 600_000 },
       failSafe: { afterTicks: 5 },
       journal: { maxBytes: 1_048_576, decisions: 512 },
+      recording: {
+        enabled: false,
+        directory: '/var/lib/kube-agent/recording',
+        maxBytes: 67_108_864,
+        segmentBytes: 4_194_304,
+        flushMs: 5000,
+      },
     })
   })
 
@@ -252,6 +260,44 @@ describe('layers', () => {
     expect(loaded.provenance.get('loop.guardMs')).toMatchObject({ value: 30, origin: `${file}:3` })
     expect(loaded.provenance.get('loop.hotMs')).toMatchObject({ value: 70, origin: '--hot-ms' })
     expect(loaded.provenance.get('loop.calmMs')).toMatchObject({ value: 1000, origin: 'default' })
+  })
+
+  it('are files of which a later one wins, setting by setting: cluster < pool < node', () => {
+    const cluster = yamlFile('mode: plan\nloop: { guardMs: 30, hotMs: 60 }\nclasses: { namespaces: { a: BE, b: BE } }\n')
+    const pool = yamlFile('# pool\nloop:\n  hotMs: 70\nclasses: { namespaces: { c: LS } }\n')
+    const node = yamlFile('mode: enforce\n')
+    const loaded = loadConfig({ file: [cluster, pool, node] })
+    expect(loaded.files).toEqual([cluster, pool, node])
+    const given = ['mode', 'loop.guardMs', 'loop.hotMs', 'loop.calmMs'].map((key) => loaded.provenance.get(key))
+    expect(given.map((setting) => [setting?.value, setting?.origin])).toEqual([
+      ['enforce', `${node}:1`],
+      [30, `${cluster}:2`],
+      [70, `${pool}:3`],
+      [1000, 'default'],
+    ])
+    // A mapping is one setting, taken as a whole.
+    expect(Object.keys(loaded.config.classes.namespaces)).toEqual(['c'])
+    expect(loadConfig({ file: [node, pool, cluster] }).config.mode).toBe('plan')
+    expect(loadConfig({ file: [cluster] })).toEqual(loadConfig({ file: cluster }))
+  })
+
+  it('tell the issues of all files at once, in their order, each at its place', () => {
+    const cluster = yamlFile('loop:\n  hotMs: 2000\nmod: plan\n')
+    const broken = yamlFile('mode: [plan\n')
+    const pool = yamlFile('log: { level: 3 }\nloop: { calmMs: 900 }\n')
+    expect(failureOf({ file: [cluster, pool] }).message.split('\n')).toEqual([
+      `${cluster}:2:10: loop.hotMs: expected an integer from 10 to 1000, got 2000`,
+      `${cluster}:3:1: mod: unknown key; did you mean mode?`,
+      `${pool}:1:15: log.level: expected one of trace, debug, info, warn, error, got 3`,
+    ])
+    const places = failureOf({ file: [cluster, broken, pool] })
+      .message.split('\n')
+      .map((line) => line.split(':')[0])
+    expect(new Set(places)).toEqual(new Set([cluster, broken]))
+    expect(failureOf({ file: [yamlFile('loop: {hotMs: 40}'), yamlFile('loop: {guardMs: 50}')] }).message).toMatch(
+      /^\S+config\.yaml:1:17: loop\.guardMs: 50 must not be above loop\.hotMs \(40\)$/,
+    )
+    expect(failureOf({ file: [cluster, `${pool}.gone`] })).toMatchObject({ code: 'E_CONFIG_READ' })
   })
 
   it('keep what was written in provenance, also of values that are parsed and of mappings', () => {

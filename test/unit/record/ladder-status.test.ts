@@ -242,3 +242,17 @@ describe('explain', () => {
     )
   })
 })
+
+describe('stalls for memory that have proved futile', () => {
+  it('are a problem of the status, and in its line about memory', () => {
+    const record = recorder()
+    record.tick(tick({ memory: { ...MEMORY, stallsFutile: true } }))
+    const status = record.status(11_200)
+    const told = /memory: .*which offline work is not the reason for/
+    expect(status.problems.map(({ text }) => text).filter((text) => told.test(text))).toHaveLength(1)
+    expect(status.ladders?.memory?.stallsFutile).toBe(true)
+    expect(renderStatus(status).replaceAll(/\s+/g, ' ')).toContain('which offline work is not the reason for')
+    record.tick(tick({ seq: 2, memory: MEMORY }))
+    expect(record.status(11_200).problems.some(({ text }) => told.test(text))).toBe(false)
+  })
+})

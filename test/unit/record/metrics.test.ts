@@ -112,7 +112,7 @@ describe('values', () => {
       knobs_journaled: 1,
       knobs_to_change: 2,
       pod_source_problems: 0,
-      'abstentions{rule="limits"}': 0,
+      'abstentions{rule="limits",reason="wouldKill"}': 0,
       'config_reloads_total{outcome="rejected"}': 1,
     }
     const found = Object.fromEntries(Object.keys(expected).map((name) => [name, samples.get(`kube_agent_${name}`)]))

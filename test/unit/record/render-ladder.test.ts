@@ -102,6 +102,9 @@ describe('memory, IO and steadiness', () => {
       '1.5 GiB of 16 GiB available (9.37 %), some task waits for it 3.5 % of the time; working sets: BE 3 GiB, OT 1.2 GiB',
     )
     const { pressurePermyriad: _none, ...silent } = MEMORY
+    expect(renderMemory({ ...MEMORY, stallsFutile: true })).toMatch(
+      /of the time \(which offline work is not the reason for: .* counts no more until it has ended once\); working sets/,
+    )
     expect(renderMemory(silent)).toContain(', this kernel does not tell how tasks wait for it;')
   })
 
