@@ -4,9 +4,12 @@
  */
 import { chmodSync, readFileSync } from 'node:fs'
 import { build } from 'esbuild'
+import { ASSET_FILES } from '../src/web/index.ts'
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 const outfile = 'dist/kube-agent.mjs'
+/** Inside the bundle, which is one file: what browsers are given. */
+const assets = Object.fromEntries(Object.entries(ASSET_FILES).map(([name, file]) => [name, readFileSync(file, 'utf8')]))
 
 await build({
   entryPoints: ['src/main.ts'],
@@ -21,7 +24,7 @@ await build({
   minify: true,
   keepNames: true,
   logLevel: 'warning',
-  define: { KUBE_AGENT_VERSION: JSON.stringify(version) },
+  define: { KUBE_AGENT_VERSION: JSON.stringify(version), KUBE_AGENT_ASSETS: JSON.stringify(assets) },
   banner: {
     js: [
       // One worker thread for V8: each has a heap of its own, and there is too little garbage to share out. A nursery of 2 MiB: in 1 MiB

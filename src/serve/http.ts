@@ -1,12 +1,15 @@
 /**
- * The HTTP server: read-only, bounded in everything a client can send (URL, headers, time, connections, no body), and without
- * any work on the node. It shares its thread with the loop that suppresses offline work, so no request may cost more than
+ * The HTTP server: read-only but for the level of the log, bounded in everything a client can send (URL, headers, time, connections, a
+ * body of some bytes for that level and else none), and without any work on the node. It shares its thread with the loop that suppresses offline work, so no request may cost more than
  * milliseconds.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { AgentError, errnoOf, type Instant, messageOf } from '../model/index.ts'
 import type { Logger, Recorder } from '../record/index.ts'
-import { type Answer, type RouteContext, route, text } from './routes.ts'
+import { type Answer, refuse, text } from './answers.ts'
+import { MAX_LEVEL_BYTES } from './log-level.ts'
+import type { PageContext } from './pages.ts'
+import { route, takesBody } from './routes.ts'
 
 /** More clients at once than scrapers, probes and people make up would only be there to do harm. */
 const MAX_CONNECTIONS = 64
@@ -25,15 +28,22 @@ export interface HttpOptions {
   /** 0 to 65535; 0 takes any free one. */
   readonly port: number
   readonly recorder: Recorder
-  /** The effective configuration for /configz. */
+  /** The effective configuration for /configz, with the origin of each value, as text and as JSON. */
   readonly configText?: () => string
+  readonly configJson?: () => string
   readonly now: () => Instant
+  /** Its level can be changed from the node. */
   readonly logger: Logger
   /**
    * Age of the last tick in ms beyond which /livez fails; above the calm pace of the loop.
    * @default 10000
    */
   readonly liveMaxAgeMs?: number
+  /**
+   * How long a connection may be idle between two requests, in ms.
+   * @default 15000
+   */
+  readonly keepAliveMs?: number
 }
 
 export interface HttpServer {
@@ -45,14 +55,22 @@ export interface HttpServer {
 
 /** Listens, and resolves when it does. Throws AgentError E_HTTP_LISTEN if it can't. */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
-  const { recorder, configText, now, logger, liveMaxAgeMs = DEFAULT_LIVE_MAX_AGE_MS } = options
-  const context: RouteContext = { recorder, now, liveMaxAgeMs, ...(configText === undefined ? {} : { configText }) }
+  const {
+    recorder,
+    configText,
+    configJson,
+    now,
+    logger,
+    liveMaxAgeMs = DEFAULT_LIVE_MAX_AGE_MS,
+    keepAliveMs = KEEP_ALIVE_MS,
+  } = options
+  const context: PageContext = { recorder, now, liveMaxAgeMs, logger, configText, configJson }
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
       requestTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveTimeout: keepAliveMs,
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
     },
     (request, response) => {
@@ -97,20 +115,41 @@ function close(server: Server): Promise<void> {
 }
 
 /** Never rejects: a fault in a page is an answer too, and its details go to the log instead of to the client. */
-async function answer(request: IncomingMessage, context: RouteContext, logger: Logger): Promise<Answer> {
+async function answer(request: IncomingMessage, context: PageContext, logger: Logger): Promise<Answer> {
   const { method = '', url = '/', headers } = request
-  if (method !== 'GET' && method !== 'HEAD')
-    return { ...text(405, 'only GET and HEAD are served here\n'), headers: { Allow: 'GET, HEAD' } }
-  if (url.length > MAX_URL_CHARS) return text(414, `the URL is longer than ${MAX_URL_CHARS} characters\n`)
-  if (hasBody(request)) return text(413, 'a request with a body is not read\n')
-  if (!URL.canParse(url, BASE)) return text(400, 'not a URL\n')
-  const parsed = new URL(url, BASE)
+  const { accept = '', origin } = headers
+  if (url.length > MAX_URL_CHARS) return refuse(414, { message: `the URL is longer than ${MAX_URL_CHARS} characters` }, accept)
+  if (!URL.canParse(url, BASE)) return refuse(400, { message: 'not a URL' }, accept)
+  const { pathname: path, searchParams: query } = new URL(url, BASE)
   try {
-    return await route({ path: parsed.pathname, query: parsed.searchParams, accept: headers.accept ?? '' }, context)
+    const sent = await bodyOf(request, takesBody(method, path))
+    if (sent === undefined) return refuse(413, { message: bodyRule(takesBody(method, path)) }, accept)
+    const peer = request.socket.remoteAddress ?? ''
+    return await route({ method, path, query, accept, peer, ...(origin === undefined ? {} : { origin }), ...sent }, context)
   } catch (thrown) {
-    logger.error({ err: thrown, path: parsed.pathname }, 'http request failed')
+    logger.error({ err: thrown, path }, 'http request failed')
     return text(500, 'internal error, see the log of the agent\n')
   }
+}
+
+function bodyRule(takes: boolean): string {
+  return takes ? `a body here is at most ${MAX_LEVEL_BYTES} bytes, with its Content-Length` : 'a request with a body is not read'
+}
+
+/** The body, if the request has one; undefined for one that is refused: it is not read where none is taken, nor when it is too long. */
+async function bodyOf(request: IncomingMessage, takes: boolean): Promise<{ readonly body?: string } | undefined> {
+  if (!hasBody(request)) return {}
+  const length = request.headers['transfer-encoding'] === undefined ? Number(request.headers['content-length']) : Infinity
+  if (!takes || !(length <= MAX_LEVEL_BYTES)) return undefined
+  const parts: Buffer[] = []
+  try {
+    // Node ends the body where its Content-Length says.
+    for await (const part of request) parts.push(part as Buffer)
+  } catch {
+    // The client hung up: whatever is answered reaches nobody.
+    return undefined
+  }
+  return { body: Buffer.concat(parts).toString('utf8') }
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

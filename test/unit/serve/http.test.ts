@@ -1,5 +1,6 @@
 /** The server over real connections on 127.0.0.1: its pages, its refusals, its bounds and its end. */
 import { connect } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AgentError } from '../../../src/model/index.ts'
 import type { Recorder } from '../../../src/record/index.ts'
@@ -19,6 +20,7 @@ async function start(over: Partial<HttpOptions> = {}): Promise<HttpServer> {
     port: 0,
     recorder: record,
     configText: () => 'mode: enforce # from agent.yaml\n',
+    configJson: () => '{"config":{"mode":"enforce"},"origins":{"mode":"agent.yaml:1"}}\n',
     now: () => ({ nowMs, wallMs: 0 }),
     logger: captured.logger,
     ...over,
@@ -62,15 +64,49 @@ describe('pages', () => {
     const { status, headers, body } = await get('/')
     expect(status).toBe(200)
     expect(headers.get('content-type')).toBe('text/html; charset=utf-8')
-    for (const path of ['/metrics', '/livez', '/readyz', '/statusz', '/configz', '/journal', '/explain']) {
+    // Relative, for a proxy that serves the page under a path of its own.
+    for (const path of ['metrics', 'livez', 'readyz', 'statusz', 'configz', 'journal', 'history', 'explain', 'loglevel']) {
       expect(body).toContain(`<a href="${path}">`)
+      expect((await get(`/${path}${path === 'explain' ? '?subject=cpu/3' : ''}`)).status).toBe(200)
     }
     expect(body).toContain('kube-agent on node-a')
     expect(body).not.toContain('<script>')
+    expect(body).not.toContain('{{')
     expect(body).toContain('&lt;script&gt;')
     const text = await get('/?format=text')
     expect(text.headers.get('content-type')).toBe('text/plain; charset=utf-8')
-    expect(text.body).toMatch(/^OK mode enforce[\s\S]*\/metrics {2}metrics for Prometheus[\s\S]*kube-agent {4}0\.1\.0/)
+    expect(text.body).toMatch(/^OK mode enforce[\s\S]*\/metrics +metrics for Prometheus[\s\S]*kube-agent {4}0\.1\.0/)
+  })
+
+  it('serves the status page from files of its own, under a policy that lets nothing else in', async () => {
+    const { headers, body } = await get('/', { headers: { accept: 'text/html,*/*;q=0.8' } })
+    const policy = headers.get('content-security-policy') ?? ''
+    for (const rule of [
+      "default-src 'none'",
+      "script-src 'self'",
+      "style-src 'self'",
+      "connect-src 'self'",
+      "frame-ancestors 'none'",
+    ])
+      expect(policy).toContain(rule)
+    expect(policy).not.toMatch(/unsafe|\*|data:|https?:/)
+    const files = [...body.matchAll(/(?:src|href)="(ui\/[^"]+)"/g)].map(([, file = '']) => file)
+    expect(files.sort()).toEqual(['ui/status.css', 'ui/status.js', 'ui/uplot.css', 'ui/uplot.js'])
+    expect(body).not.toMatch(/<style|style="|\son\w+="|https?:/)
+    const seen = new Set<string>()
+    for (const file of files) {
+      seen.add(file)
+      const got = await get(`/${file}`)
+      expect(got.status).toBe(200)
+      expect(got.headers.get('content-type')).toBe(`text/${file.endsWith('.css') ? 'css' : 'javascript'}; charset=utf-8`)
+      // What a script imports is served as well.
+      for (const [, name = ''] of got.body.matchAll(/from '\.\/([a-z]+\.js)'/g))
+        if (!seen.has(`ui/${name}`)) files.push(`ui/${name}`)
+    }
+    expect(seen.size).toBeGreaterThan(8)
+    expect((await get('/ui/')).status).toBe(404)
+    expect((await get('/ui/__proto__')).status).toBe(404)
+    expect((await get('/ui/status.js', { method: 'PUT' })).status).toBe(405)
   })
 
   it('serves metrics with the type that Prometheus wants', async () => {
@@ -129,6 +165,9 @@ describe('pages', () => {
 
   it('shows the configuration it was given', async () => {
     expect(await get('/configz')).toMatchObject({ status: 200, body: 'mode: enforce # from agent.yaml\n' })
+    const json = await get('/configz?format=json')
+    expect(json.headers.get('content-type')).toBe('application/json; charset=utf-8')
+    expect(JSON.parse(json.body)).toMatchObject({ origins: { mode: 'agent.yaml:1' } })
     await server.close()
     const { configText: _left, ...options } = { configText: undefined, host: '127.0.0.1', port: 0, recorder: record }
     server = await startHttp({ ...options, now: () => ({ nowMs, wallMs: 0 }), logger: capturedLogger().logger })
@@ -142,6 +181,22 @@ describe('pages', () => {
       entries: { kind: string }[]
     }
     expect(flink.entries.map(({ kind }) => kind)).toEqual(['write'])
+  })
+
+  it('pages without the moves of the allowance', async () => {
+    const kinds = async (query: string) =>
+      (JSON.parse((await get(`/journal?${query}`)).body) as { entries: { kind: string }[] }).entries.map(({ kind }) => kind)
+    expect(await kinds('')).toContain('allowance')
+    expect(await kinds('news')).not.toContain('allowance')
+    expect(await kinds('news')).toContain('pod')
+  })
+
+  it('serves the last minutes, from where the client left off', async () => {
+    const first = JSON.parse((await get('/history')).body) as { numbers: number[]; next: number; series: { nodeMilli: number[] } }
+    expect(first).toMatchObject({ numbers: [11], next: 10, series: { nodeMilli: [5900] } })
+    record.tick(tick({ seq: 2, nowMs: 12_000 }))
+    expect(JSON.parse((await get(`/history?since=${first.next + 1}`)).body)).toMatchObject({ numbers: [12] })
+    expect((await get('/history?since=x')).status).toBe(400)
   })
 
   it.each(['since=x', 'since=-1', 'limit=0', 'limit=1e3', 'limit='])('refuses /journal?%s', async (query) => {
@@ -170,6 +225,89 @@ describe('pages', () => {
     expect(status).toBe(404)
     expect(body).toMatch(/^no such page; there are:\n {2}\/ /)
     expect(body).toContain('/readyz')
+  })
+})
+
+describe('the level of the log', () => {
+  const put = (body: string, headers: Record<string, string> = {}) => get('/loglevel', { method: 'PUT', body, headers })
+
+  it('is shown, and changed from the node itself', async () => {
+    expect(await get('/loglevel')).toMatchObject({ status: 200, body: 'info\n' })
+    expect(await put('debug\n')).toMatchObject({ status: 200, body: 'debug\n' })
+    expect(JSON.parse((await get('/loglevel?format=json')).body)).toEqual({
+      level: 'debug',
+      levels: ['trace', 'debug', 'info', 'warn', 'error'],
+    })
+    expect(await put('error')).toMatchObject({ status: 200 })
+    expect(await put('error')).toMatchObject({ status: 200 })
+    expect(lines).toMatchObject([
+      { msg: 'log level changed', from: 'info', to: 'debug' },
+      { msg: 'log level changed', from: 'debug', to: 'error' },
+    ])
+  })
+
+  it.each(['loud', '', 'silent', 'infoinfo', '__proto__'])('is not changed to %j', async (body) => {
+    const { status, body: said } = await put(body)
+    expect(status).toBe(400)
+    expect(said).toContain('trace, debug, info, warn, error')
+    expect((await get('/loglevel')).body).toBe('info\n')
+  })
+
+  it('is not changed for a page in a browser of the node', async () => {
+    expect((await put('debug', { origin: 'http://evil.example' })).status).toBe(403)
+    expect((await put('debug', { origin: `http://127.0.0.1:${server.port}` })).status).toBe(403)
+    expect((await get('/loglevel')).body).toBe('info\n')
+  })
+
+  it('is not changed from elsewhere', async (context) => {
+    const elsewhere = Object.values(networkInterfaces())
+      .flat()
+      .find((address) => address?.internal === false && address.family === 'IPv4')
+    if (elsewhere === undefined) context.skip('this machine has no address but its loopback')
+    await server.close()
+    server = await start({ host: '0.0.0.0' })
+    const url = `http://${elsewhere?.address}:${server.port}/loglevel`
+    const answer = await fetch(url, { method: 'PUT', body: 'debug' })
+    expect(answer.status).toBe(403)
+    expect(await answer.text()).toContain('from this node only')
+    expect(await (await fetch(url)).text()).toBe('info\n')
+  })
+
+  it('takes no body that is longer than a level, or of unknown length', async () => {
+    expect((await put('debug'.padEnd(65))).status).toBe(413)
+    expect((await put('debug'.padEnd(64))).status).toBe(200)
+    expect(await raw('PUT /loglevel HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ndebug\r\n0\r\n\r\n')).toMatch(
+      /^HTTP\/1\.1 413 /,
+    )
+  })
+
+  it('says what may be done with it', async () => {
+    const { status, headers } = await get('/loglevel', { method: 'DELETE' })
+    expect(status).toBe(405)
+    expect(headers.get('allow')).toBe('GET, HEAD, PUT')
+  })
+})
+
+describe('the form of a page', () => {
+  it('is what Accept weighs most, unless ?format says', async () => {
+    const type = async (path: string, accept: string) => (await get(path, { headers: { accept } })).headers.get('content-type')
+    expect(await type('/statusz', 'application/json;q=0.2, text/plain')).toContain('text/plain')
+    expect(await type('/statusz', 'application/json, text/plain;q=0.9')).toContain('application/json')
+    expect(await type('/statusz', 'text/html,application/xml;q=0.9,*/*;q=0.8')).toContain('text/plain')
+    expect(await type('/', 'text/plain')).toContain('text/plain')
+    expect(await type('/', 'application/json')).toContain('application/json')
+    expect(await type('/readyz', 'application/json')).toContain('application/json')
+    // Of one form, sent to whoever asks: a scraper may accept what it likes.
+    expect(await type('/metrics', 'application/json')).toContain('text/plain')
+  })
+
+  it('is refused with what there is when none is accepted, and when ?format names no form', async () => {
+    const none = await get('/statusz', { headers: { accept: 'image/png' } })
+    expect(none).toMatchObject({ status: 406, body: expect.stringContaining('/statusz comes as text or json') as unknown })
+    const asked = await get('/statusz?format=xml')
+    expect(asked).toMatchObject({ status: 400, body: 'no format "xml" here\n/statusz comes as ?format=text or ?format=json\n' })
+    const json = await get('/nowhere', { headers: { accept: 'application/json' } })
+    expect(JSON.parse(json.body)).toMatchObject({ message: 'no such page; there are:' })
   })
 })
 
