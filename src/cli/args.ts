@@ -1,6 +1,7 @@
 /** Command lines: a table of verbs and their flags over node:util's parseArgs, with errors that name the flag and the nearest one. */
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { AgentError, errnoOf, messageOf } from '../model/index.ts'
+import { labelled } from '../record/index.ts'
 
 export interface Flag {
   readonly type: 'boolean' | 'string'
@@ -9,8 +10,13 @@ export interface Flag {
   readonly multiple?: boolean
   /** What stands for the value in the help: `FILE`. */
   readonly value?: string
+  /** What shells offer for the value; by default files where `value` is FILE or DIR, and else nothing. */
+  readonly completes?: Completes
   readonly help: string
 }
+
+/** What shells offer in the place of a value or an operand: these words, or what only a look can tell. */
+export type Completes = readonly string[] | 'file' | 'pod' | 'setting'
 
 export type Flags = Readonly<Record<string, Flag>>
 
@@ -24,13 +30,23 @@ export const COMMON_FLAGS: Flags = {
   help: { type: 'boolean', short: 'h', help: 'Show this help.' },
 }
 
+/** The flag of every verb that prints data. */
+export const JSON_FLAG: Flags = { json: { type: 'boolean', help: 'Print JSON.' } }
+
 /** Flags of the verbs that read a configuration. */
 export const CONFIG_FLAGS: Flags = {
-  config: { type: 'string', short: 'c', value: 'FILE', help: 'Configuration file (YAML). Without one, the defaults.' },
+  config: {
+    type: 'string',
+    short: 'c',
+    multiple: true,
+    value: 'FILE',
+    help: 'Configuration file (YAML). Of several, a later one wins. Without one, KUBE_AGENT_CONFIG, then the defaults.',
+  },
   set: {
     type: 'string',
     multiple: true,
     value: 'KEY=VALUE',
+    completes: 'setting',
     help: 'Override one setting, as in --set loop.hotMs=100. May be repeated.',
   },
 }
@@ -75,13 +91,47 @@ export function textFlags(parsed: Parsed, name: string): readonly string[] {
   return typeof value === 'object' ? value : []
 }
 
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+/**
+ * A flag's length of time in milliseconds: `500ms`, `1.5s`, `2m`, `1h`, or a bare number of seconds; undefined where it was not given. Throws
+ * E_USAGE for anything else, and for what lies outside of `leastMs` to `mostMs`.
+ */
+export function durationFlag(
+  parsed: Parsed,
+  name: string,
+  { leastMs, mostMs }: { readonly leastMs: number; readonly mostMs: number },
+): number | undefined {
+  const text = textFlag(parsed, name)
+  if (text === undefined) return undefined
+  const [, digits = '', unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
+  if (digits === '')
+    throw new AgentError('E_USAGE', `--${name} wants a time such as 500ms, 1s or 2m, got ${JSON.stringify(text)}`)
+  const ms = Number(digits) * (UNIT_MS[unit === '' ? 's' : unit] ?? 0)
+  if (ms < leastMs || ms > mostMs)
+    throw new AgentError(
+      'E_USAGE',
+      `--${name} wants a time from ${leastMs / 1000} s to ${mostMs / 1000} s, got ${JSON.stringify(text)}`,
+    )
+  return ms
+}
+
+/** A flag's TCP port, 0 to 65535; undefined where it was not given. Throws E_USAGE for anything else. */
+export function portFlag(parsed: Parsed, name: string): number | undefined {
+  const text = textFlag(parsed, name)
+  if (text === undefined) return undefined
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
+    throw new AgentError('E_USAGE', `--${name} wants a port from 0 (any free one) to 65535, got ${JSON.stringify(text)}`)
+  return Number(text)
+}
+
 /** The help page of a verb. */
 export function renderHelp(usage: string, summary: string, details: string, flags: Flags): string {
   const rows = Object.entries({ ...flags, ...COMMON_FLAGS }).map(([name, flag]): [string, string] => {
     const long = `--${name}${flag.value === undefined ? '' : ` ${flag.value}`}`
     return [flag.short === undefined ? `    ${long}` : `-${flag.short}, ${long}`, flag.help]
   })
-  const width = Math.max(...rows.map(([left]) => left.length))
-  const options = rows.map(([left, help]) => `  ${left.padEnd(width)}  ${help}`).join('\n')
-  return `${summary}\n\nUsage: ${usage}\n\n${details === '' ? '' : `${details.trim()}\n\n`}Options:\n${options}\n`
+  const column = Math.max(...rows.map(([left]) => left.length)) + 4
+  const options = rows.flatMap(([left, help]) => labelled(`  ${left}`, help, column)).join('\n')
+  return `${summary}\n\n${labelled('Usage:', usage, 'Usage: '.length).join('\n')}\n\n${details === '' ? '' : `${details.trim()}\n\n`}Options:\n${options}\n`
 }

@@ -22,11 +22,21 @@ export interface Answer {
   readonly body: string
 }
 
-/** GETs a path from the agent. Throws E_NO_AGENT when nothing answers there. */
-export async function ask(parsed: Parsed, config: Config, path: string, accept: string): Promise<Answer> {
+export interface Asking {
+  /** A media type. */
+  readonly accept: string
+  /** Gives up the question. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** GETs a path from the agent, as the media type `asking`. Throws E_NO_AGENT when nothing answers there in time. */
+export async function ask(parsed: Parsed, config: Config, path: string, asking: string | Asking): Promise<Answer> {
+  const { accept, signal }: Asking = typeof asking === 'string' ? { accept: asking } : asking
   const address = textFlag(parsed, 'address') ?? addressOf(config.http)
+  const timeout = AbortSignal.timeout(TIMEOUT_MS)
+  const until = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
   try {
-    const response = await fetch(`http://${address}${path}`, { headers: { accept }, signal: AbortSignal.timeout(TIMEOUT_MS) })
+    const response = await fetch(`http://${address}${path}`, { headers: { accept }, signal: until })
     return { status: response.status, body: await response.text() }
   } catch (thrown) {
     const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause.message : messageOf(thrown)

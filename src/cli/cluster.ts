@@ -3,6 +3,7 @@
  * to evict pods. A node without a cluster has a directory of manifests, tells nobody and evicts nothing.
  */
 import { hostname } from 'node:os'
+import { EvictionFile } from '../actuate/index.ts'
 import type { TickSink } from '../agent.ts'
 import { openPodDirectory, realNow } from '../compose.ts'
 import type { Config } from '../config/index.ts'
@@ -15,7 +16,7 @@ import {
   NoEvictor,
   openKubeletPods,
 } from '../kube/index.ts'
-import { AgentError, findingText, type PodSource } from '../model/index.ts'
+import { AgentError, type ClusterState, findingText, type PodSource } from '../model/index.ts'
 import type { Recorder } from '../record/index.ts'
 import type { Teardown } from './teardown.ts'
 import { VERSION } from './version.ts'
@@ -79,7 +80,7 @@ export function openCluster(config: Config, { writes, logger, environment }: Clu
   const opened = server === '' ? undefined : new Cluster({ ...options, server })
   const source = openPods(config, opened, options)
   const reporter = opened !== undefined && writes ? openReporter(config, options.nodeName, opened) : undefined
-  const evictor = openEvictor(config, writes ? opened : undefined, { pods: source, reporter })
+  const evictor = openEvictor(config, writes ? opened : undefined, { pods: source, reporter, logger })
   return {
     pods: source,
     server,
@@ -132,13 +133,23 @@ function openReporter(config: Config, node: string, { api }: Cluster): ClusterRe
 function openEvictor(
   config: Config,
   opened: Cluster | undefined,
-  { pods, reporter }: { readonly pods: PodSource; readonly reporter: ClusterReporter | undefined },
+  {
+    pods,
+    reporter,
+    logger,
+  }: Pick<ClusterParts, 'pods'> & {
+    readonly reporter: ClusterReporter | undefined
+    readonly logger: KubeLogger | undefined
+  },
 ): ApiEvictor | NoEvictor {
   if (opened === undefined)
     return new NoEvictor(config.mode === 'enforce' ? 'there is no API server to ask' : `the mode is ${config.mode}`)
   const { api } = opened
   const { cpuEvict, memoryEvictOt, memoryEvictBe } = config
+  const file = new EvictionFile(config.paths.state, realNow, logger ?? { warn: () => undefined })
   return new ApiEvictor({
+    earlier: file.load(),
+    keep: (granted) => file.save(granted),
     api,
     settings: config.evict,
     thresholds: {
@@ -165,25 +176,72 @@ export function sinkOf(recorder: Recorder, { reporter }: ClusterParts): TickSink
   }
 }
 
-/** The evictor's calls counted together with the reporter's. */
-function withCallsOf(evictor: ClusterParts['evictor'], stats: ReturnType<ClusterReporter['stats']>): typeof stats {
-  if (!(evictor instanceof ApiEvictor)) return stats
-  const writes = Object.entries(stats.writes).map(([name, { ok, failed }]) => {
-    const own = evictor.calls[name as keyof typeof stats.writes]
-    return [name, { ok: ok + own.ok, failed: failed + own.failed }]
-  })
-  return { ...stats, writes: Object.fromEntries(writes) as typeof stats.writes }
+/** How the calls of reporter and evictor went, counted together; undefined where there is neither. */
+function statsOf(
+  evictor: ClusterParts['evictor'],
+  reporter: ClusterReporter | undefined,
+): Omit<ClusterState, 'server'> | undefined {
+  const told = reporter?.stats()
+  const asked = evictor instanceof ApiEvictor ? evictor.stats() : undefined
+  const both = [told, asked].filter((stats) => stats !== undefined)
+  if (both.length === 0) return undefined
+  const writes: Record<string, { ok: number; failed: number }> = {}
+  for (const stats of both) {
+    for (const [name, { ok, failed }] of Object.entries(stats.writes)) {
+      const sum = (writes[name] ??= { ok: 0, failed: 0 })
+      sum.ok += ok
+      sum.failed += failed
+    }
+  }
+  const lastError = told?.lastError ?? asked?.lastError
+  const lastOkWallMs = Math.max(...both.map((stats) => stats.lastOkWallMs ?? -Infinity))
+  return {
+    writes,
+    droppedEvents: told?.droppedEvents ?? 0,
+    ...(lastError === undefined ? {} : { lastError }),
+    ...(Number.isFinite(lastOkWallMs) ? { lastOkWallMs } : {}),
+  }
 }
 
-/** Starts telling the cluster, and showing how that goes. On an exit that releases the node, what was told is taken back. */
+/**
+ * Starts telling the cluster, and showing how its calls go, those of evictions alone as well. On an exit that releases the node, what was told is
+ * taken back.
+ */
 export function tellCluster(
   { reporter, evictor, server }: ClusterParts,
   recorder: Recorder,
   { config, teardown }: { readonly config: Config; readonly teardown: Teardown },
 ): void {
+  if (statsOf(evictor, reporter) === undefined) return
+  const telling = setInterval(() => {
+    const stats = statsOf(evictor, reporter)
+    if (stats !== undefined) recorder.cluster({ server, ...stats })
+  }, config.loop.calmMs)
+  teardown.add(() => clearInterval(telling))
   if (reporter === undefined) return
   reporter.start()
-  const telling = setInterval(() => recorder.cluster({ server, ...withCallsOf(evictor, reporter.stats()) }), config.loop.calmMs)
-  teardown.add(() => clearInterval(telling))
-  if (config.onExit === 'release') teardown.add(() => reporter.withdraw())
+  if (config.onExit === 'release') {
+    teardown.add(async () => {
+      await reporter.withdraw()
+    })
+  }
+}
+
+/**
+ * Takes back what an agent that is gone has told the cluster of this node. Resolves with why that failed, within seconds; undefined when it did
+ * not, or when there is no API server or nothing that an agent would have told. Throws what apiServerOf throws.
+ */
+export async function withdrawFromCluster(config: Config, environment: Environment): Promise<string | undefined> {
+  const server = apiServerOf(config, environment)
+  if (server === '') return undefined
+  const nodeName = nodeNameOf(config, environment)
+  const { tokenFile, caFile, requestMs } = config.cluster
+  const opened = new Cluster({ server, tokenFile, caFile, requestMs, nodeName, version: VERSION, now: CLOCK.monotonicMs })
+  const reporter = openReporter(config, nodeName, opened)
+  try {
+    if (reporter === undefined || (await reporter.withdraw())) return undefined
+    return reporter.stats().lastError ?? `${server} does not answer`
+  } finally {
+    opened.close()
+  }
 }

@@ -1,26 +1,29 @@
-/** The verb `explain`: why a pod, a CPU or a resource is as it is. Asks the running agent, and looks for itself when none answers. */
-import { AgentError, EXIT } from '../model/index.ts'
+/** The verb `explain`: why a pod, a CPU, a resource or a knob is as it is. Asks the running agent, and looks for itself when none answers. */
+import { AgentError, EXIT, OFFLINE_RESOURCES } from '../model/index.ts'
 import { renderExplanation } from '../record/index.ts'
 import { realNow } from '../compose.ts'
-import { CONFIG_FLAGS } from './args.ts'
-import { ADDRESS_FLAGS, ask } from './client.ts'
+import { CONFIG_FLAGS, JSON_FLAG } from './args.ts'
+import { ADDRESS_FLAGS, ask, type Answer } from './client.ts'
 import { lookOnce } from './once.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
 
 export const explain: Verb = {
-  usage: 'kube-agent explain (pod NAMESPACE/NAME | cpu N | resource NAME | group PATH)',
-  summary: 'Explain why a pod, a CPU, a resource or a cgroup is as it is.',
+  usage: 'kube-agent explain (pod NAMESPACE/NAME | cpu N | resource NAME | knob PATH | group PATH)',
+  summary: 'Explain why a pod, a CPU, a resource or a kernel file is as it is.',
   details: `
-Shows what the kernel holds, what the agent wants and why, which claims lost, and what was there
-before the agent. Asks the running agent; when none answers, takes a look of its own, which knows
-nothing of the past.
+Shows what the kernel holds, what the agent wants and why, which claims lost, what was there before
+the agent, and the readings behind it with their ages. Asks the running agent; when none answers,
+takes a look of its own, which knows nothing of the past.
 
 Examples: kube-agent explain pod shop/web
           kube-agent explain cpu 3
-          kube-agent explain resource be-cpu`,
-  flags: { ...CONFIG_FLAGS, ...ADDRESS_FLAGS, json: { type: 'boolean', help: 'Print JSON.' } },
-  maxOperands: 2,
+          kube-agent explain resource be-cpu
+          kube-agent explain knob /sys/fs/cgroup/kubepods/besteffort/cpu.max
+          kube-agent explain knob shop/web quota`,
+  flags: { ...CONFIG_FLAGS, ...ADDRESS_FLAGS, ...JSON_FLAG },
+  maxOperands: 3,
+  operands: [['pod', 'cpu', 'resource', 'knob', 'group'], { after: { pod: 'pod', resource: OFFLINE_RESOURCES, knob: 'file' } }],
   run: async (parsed) => {
     const subject = parsed.operands.join(' ')
     if (subject === '') throw new AgentError('E_NO_SUBJECT', 'explain wants a subject')
@@ -29,7 +32,7 @@ Examples: kube-agent explain pod shop/web
     try {
       const path = `/explain?subject=${encodeURIComponent(subject)}`
       const answer = await ask(parsed, config, path, json ? 'application/json' : 'text/plain')
-      if (answer.status !== 200) throw new AgentError('E_NO_SUBJECT', answer.body.split('\n')[0] ?? '')
+      if (answer.status !== 200) throw refusal(answer)
       print(answer.body)
     } catch (thrown) {
       if (!(thrown instanceof AgentError) || thrown.code !== 'E_NO_AGENT' || parsed.flags['address'] !== undefined) throw thrown
@@ -40,4 +43,15 @@ Examples: kube-agent explain pod shop/web
     }
     return EXIT.ok
   },
+}
+
+/** What the agent says of a subject that is not there: a message and a hint, as JSON or as two lines. */
+function refusal({ body }: Answer): AgentError {
+  const [message = '', hint] = body.startsWith('{') ? messageAndHint(body) : body.split('\n')
+  return new AgentError('E_NO_SUBJECT', message, hint === undefined || hint === '' ? {} : { hint })
+}
+
+function messageAndHint(body: string): readonly string[] {
+  const { message, hint } = JSON.parse(body) as { readonly message?: unknown; readonly hint?: unknown }
+  return [message, hint].filter((text) => typeof text === 'string')
 }

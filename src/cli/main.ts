@@ -1,23 +1,30 @@
 /** Finds the verb, runs it, and turns whatever goes wrong into one clear line, a hint and an exit code. */
 import { AgentError, errnoOf, EXIT, messageOf, type ExitCode } from '../model/index.ts'
-import { parseWords, renderHelp, type Flags } from './args.ts'
+import { parseWords, portFlag, renderHelp, type Flags } from './args.ts'
+import { completionOf } from './completion.ts'
 import { config } from './config.ts'
 import { burn, demo } from './demo/index.ts'
+import { doctor } from './doctor.ts'
 import { explain } from './explain.ts'
+import { journal } from './journal.ts'
 import { plan } from './plan.ts'
+import { record } from './record.ts'
 import { release } from './release.ts'
+import { replay } from './replay.ts'
 import { run } from './run.ts'
 import { status } from './status.ts'
+import { top } from './top.ts'
 import { print, type Verb } from './verb.ts'
 import { version } from './version.ts'
 
 const DEMO_FLAGS: Flags = {
   json: { type: 'boolean', help: 'One JSON object a line, for machines.' },
   simulated: { type: 'boolean', help: 'Play on the simulated node even where real cgroups can be used.' },
+  http: { type: 'string', value: 'PORT', help: 'Serve the status page on 127.0.0.1 while it plays; 0 takes any free port.' },
 }
 
 const demoVerb: Verb = {
-  usage: 'kube-agent demo [--json] [--simulated]',
+  usage: 'kube-agent demo [--json] [--simulated] [--http PORT]',
   summary: 'Play the main job on this machine in about 40 seconds.',
   details: `
 Brings up a stand-in kubelet (real gRPC), an online workload, two BE pods and one OT pod as real
@@ -26,11 +33,31 @@ limit, suppress, restore. Without root or writable cgroups it plays on a simulat
 It removes everything it made, also after Ctrl-C.`,
   flags: DEMO_FLAGS,
   maxOperands: 0,
-  run: async ({ flags }) =>
-    demo({ json: flags['json'] === true, simulated: flags['simulated'] === true, colour: process.env['NO_COLOR'] === undefined }),
+  run: async (parsed) =>
+    demo({
+      json: parsed.flags['json'] === true,
+      simulated: parsed.flags['simulated'] === true,
+      httpPort: portFlag(parsed, 'http'),
+    }),
 }
 
-const VERBS: Readonly<Record<string, Verb>> = { run, demo: demoVerb, status, plan, explain, release, config, version }
+/** Every verb by its name, in the order of the help page. */
+export const VERBS: Readonly<Record<string, Verb>> = {
+  run,
+  demo: demoVerb,
+  status,
+  top,
+  plan,
+  explain,
+  journal,
+  record,
+  replay,
+  doctor,
+  release,
+  config,
+  completion: completionOf(() => VERBS),
+  version,
+}
 
 /** Runs a command line and resolves with the exit code; never rejects. */
 export async function main(words: readonly string[]): Promise<ExitCode | undefined> {

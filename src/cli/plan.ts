@@ -1,7 +1,8 @@
 /** The verb `plan`: what enforce would change on this node right now, and why. */
-import { EXIT, formatKnobValue, type KnobSetting, type TickRecord } from '../model/index.ts'
+import { EXIT, formatKnobValue, type TickRecord } from '../model/index.ts'
 import {
   count,
+  labelled,
   renderAbstention,
   renderLadder,
   renderMemory,
@@ -11,19 +12,20 @@ import {
   renderSuppression,
   renderValue,
   renderWish,
+  wrap,
 } from '../record/index.ts'
-import { CONFIG_FLAGS } from './args.ts'
+import { CONFIG_FLAGS, JSON_FLAG } from './args.ts'
 import { lookOnce } from './once.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
 
 export const plan: Verb = {
-  usage: 'kube-agent plan [--config FILE]',
+  usage: 'kube-agent plan [--json] [--config FILE]',
   summary: 'Show what the agent would change on this node now. Writes nothing.',
   details: `
 Takes readings for two seconds and prints each knob that would be written, from what to what and
 why. Growth that takes several ticks is shown as its first step.`,
-  flags: { ...CONFIG_FLAGS, json: { type: 'boolean', help: 'Print JSON.' } },
+  flags: { ...CONFIG_FLAGS, ...JSON_FLAG },
   maxOperands: 0,
   run: async (parsed) => {
     const { config } = configOf(parsed)
@@ -33,7 +35,8 @@ why. Growth that takes several ticks is shown as its first step.`,
   },
 }
 
-function planData(record: TickRecord) {
+/** The plan of a tick for programs. */
+export function planData(record: TickRecord) {
   return {
     steps: record.plan.map((step) => ({
       group: step.group,
@@ -52,39 +55,52 @@ function planData(record: TickRecord) {
   }
 }
 
-function planText(record: TickRecord): string {
-  const lines: string[] = []
-  const { decision, snapshot } = record
-  lines.push(...squeezeLines(record))
-  if (record.plan.length === 0) lines.push(`Nothing to change: ${snapshot.pods.pods.length} pods, every knob is as it should be.`)
-  else lines.push(`To be written, ${count(record.plan.length, 'knob')} in this order:`)
-  for (const step of record.plan) {
-    const from = step.from === undefined ? 'unknown' : formatKnobValue({ kind: step.kind, value: step.from } as KnobSetting)
+const COLUMN = 14
+
+/** The plan of a tick for people: at most 100 columns, like the status. */
+export function planText(record: TickRecord): string {
+  const { decision, snapshot, plan: steps } = record
+  const lines = [...squeezeLines(record)]
+  if (steps.length === 0) lines.push(`Nothing to change: ${snapshot.pods.pods.length} pods, every knob is as it should be.`)
+  else lines.push(`To be written, ${count(steps.length, 'knob')} in this order:`)
+  for (const step of steps) {
     lines.push(
-      `  ${step.group}`,
-      `    ${step.kind}: ${from} → ${formatKnobValue(step)}`,
-      `    because ${renderStepBecause(step.because)}`,
+      `  ${step.kind} of ${step.group}`,
+      ...inner('change', `${renderValue(step.kind, step.from)} → ${formatKnobValue(step)}`),
+      ...inner('because', renderStepBecause(step.because)),
     )
   }
   if (decision.offers.length > 0)
-    lines.push('', 'Would be advertised:', ...decision.offers.map((offer) => `  ${renderOffer(offer)}`))
+    lines.push('', 'Would be advertised:', ...decision.offers.flatMap((offer) => hanging(renderOffer(offer))))
   if (decision.evictions.length > 0)
-    lines.push('', 'Would be evicted:', ...decision.evictions.map((wish) => `  ${renderWish(wish)}`))
-  for (const problem of snapshot.pods.problems) lines.push('', `problem: ${problem}`)
-  for (const abstention of decision.abstentions) lines.push(`abstains: ${abstention.rule}: ${renderAbstention(abstention)}`)
+    lines.push('', 'Would be evicted:', ...decision.evictions.flatMap((wish) => hanging(renderWish(wish))))
+  const troubles = [
+    ...snapshot.pods.problems.map((problem) => `pod source: ${problem}`),
+    ...decision.abstentions.map((abstention) => `rule ${abstention.rule} abstains: ${renderAbstention(abstention)}`),
+  ]
+  if (troubles.length > 0)
+    lines.push('', count(troubles.length, 'problem'), ...troubles.flatMap((text) => inner('warning', text)))
   return lines.join('\n')
+}
+
+const row = (label: string, text: string): readonly string[] => labelled(label, text, COLUMN)
+const inner = (label: string, text: string): readonly string[] => labelled(`    ${label}`, text, COLUMN)
+
+/** An entry of a list, its further lines under its text. */
+function hanging(text: string): readonly string[] {
+  return wrap(text, 4).map((line, index) => (index === 0 ? line.slice(2) : line))
 }
 
 /** What squeezes offline work now, a paragraph. */
 function squeezeLines({ decision: { suppression, memory }, snapshot: { nowMs } }: TickRecord): readonly string[] {
   const lines: string[] = []
   if (suppression !== undefined) {
-    lines.push(renderSuppression(suppression))
-    if (suppression.pressure !== undefined) lines.push(`pressure: ${renderPressure(suppression.pressure)}`)
-    if (isAstir(suppression.ladder)) lines.push(`CPU ladder: ${renderLadder(suppression.ladder, nowMs)}`)
+    lines.push(...row('suppression', renderSuppression(suppression)))
+    if (suppression.pressure !== undefined) lines.push(...row('pressure', renderPressure(suppression.pressure)))
+    if (isAstir(suppression.ladder)) lines.push(...row('CPU ladder', renderLadder(suppression.ladder, nowMs)))
   }
   if (memory !== undefined && isAstir(memory.ladder)) {
-    lines.push(`memory: ${renderMemory(memory)}`, `memory ladder: ${renderLadder(memory.ladder, nowMs)}`)
+    lines.push(...row('memory', renderMemory(memory)), ...row('memory ladder', renderLadder(memory.ladder, nowMs)))
   }
   return lines.length === 0 ? lines : [...lines, '']
 }

@@ -48,7 +48,8 @@ export async function startPlugins(config: Config, { logger, recorder, teardown 
   return plugins
 }
 
-function statesOf(config: Config, plugins: DevicePlugins): ResourceState[] {
+/** How each of the resources stands with the kubelet. */
+export function statesOf(config: Config, plugins: DevicePlugins): ResourceState[] {
   const allocated = plugins.allocatedUnits()
   const advertised = plugins.advertisedUnits()
   const ended = plugins.allocationsEnded()

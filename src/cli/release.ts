@@ -1,21 +1,24 @@
 /** The verb `release`: puts back every knob that still holds what the agent wrote, for an agent that is gone. */
-import { lockOwner, takeLock } from '../actuate/index.ts'
+import { lockOwner, type ReleaseReport, takeLock } from '../actuate/index.ts'
 import { openNode, openWriting, realNow } from '../compose.ts'
-import { AgentError, EXIT, formatKnobValue, type KnobSetting } from '../model/index.ts'
-import { renderOutcome } from '../record/index.ts'
+import { AgentError, EXIT } from '../model/index.ts'
+import { renderOutcome, renderValue } from '../record/index.ts'
 import { releaseNode } from '../release-node.ts'
-import { CONFIG_FLAGS } from './args.ts'
+import { CONFIG_FLAGS, JSON_FLAG } from './args.ts'
+import { withdrawFromCluster } from './cluster.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
 
 export const release: Verb = {
-  usage: 'kube-agent release [--config FILE]',
+  usage: 'kube-agent release [--json] [--config FILE]',
   summary: 'Put every knob back to what it was before the agent.',
   details: `
 Reads the restore journal and writes the original to each knob that still holds what the agent wrote.
-Knobs that somebody else has written since are left alone and named. Refuses while an agent runs:
-stop it first. Exits 1 if a knob could not be restored.`,
-  flags: CONFIG_FLAGS,
+Knobs that somebody else has written since are left alone and named. What the agent has told the
+cluster of the node (condition, annotations, label, taint) is taken back where there is an API server.
+Refuses while an agent runs: stop it first. Exits 1 if a knob could not be restored, or the node's marks
+not taken back; it may be run again.`,
+  flags: { ...CONFIG_FLAGS, ...JSON_FLAG },
   maxOperands: 0,
   run: async (parsed) => {
     process.umask(0o077)
@@ -29,24 +32,43 @@ stop it first. Exits 1 if a knob could not be restored.`,
       const writing = openWriting(config, node)
       const report = releaseNode(node.kernel, writing, realNow().nowMs)
       writing.journal.end()
-      for (const { group, kind, value } of report.foreign) {
-        print(
-          `left alone: ${kind} of ${group} holds ${formatKnobValue({ kind, value } as KnobSetting)}, which somebody else wrote`,
-        )
-      }
-      for (const { group, kind, value } of report.oneWay) {
-        print(
-          `kept: ${kind} of ${group} holds ${formatKnobValue({ kind, value } as KnobSetting)}, which this kernel does not take back; it ends with the group`,
-        )
-      }
-      for (const { step, outcome } of report.failed)
-        print(`not restored: ${step.kind} of ${step.group}: ${renderOutcome(outcome)}`)
-      print(
-        `${report.restored} restored, ${report.unchanged} as before already, ${report.vanished} gone with their group, ${report.foreign.length} left alone, ${report.failed.length} failed`,
-      )
-      return report.failed.length === 0 ? EXIT.ok : EXIT.failed
+      const marks = await withdrawFromCluster(config, process.env)
+      print(parsed.flags['json'] === true ? JSON.stringify(releaseData(report, marks), undefined, 2) : releaseText(report, marks))
+      return report.failed.length === 0 && marks === undefined ? EXIT.ok : EXIT.failed
     } finally {
       unlock()
     }
   },
+}
+
+/** What became of each knob that is not simply restored, and how many there are of each kind. */
+function releaseData({ restored, unchanged, vanished, foreign, oneWay, failed }: ReleaseReport, marks: string | undefined) {
+  const held = ({ group, kind, value }: ReleaseReport['foreign'][number]) => ({
+    group,
+    knob: kind,
+    holds: renderValue(kind, value),
+  })
+  return {
+    restored,
+    unchanged,
+    vanished,
+    leftAlone: foreign.map(held),
+    kept: oneWay.map(held),
+    failed: failed.map(({ step, outcome }) => ({ group: step.group, knob: step.kind, outcome: renderOutcome(outcome) })),
+    ...(marks === undefined ? {} : { notTakenBack: marks }),
+  }
+}
+
+function releaseText(report: ReleaseReport, marks: string | undefined): string {
+  const { restored, unchanged, vanished, leftAlone, kept, failed } = releaseData(report, marks)
+  return [
+    ...leftAlone.map(({ group, knob, holds }) => `left alone: ${knob} of ${group} holds ${holds}, which somebody else wrote`),
+    ...kept.map(
+      ({ group, knob, holds }) =>
+        `kept: ${knob} of ${group} holds ${holds}, which this kernel does not take back; it ends with the group`,
+    ),
+    ...failed.map(({ group, knob, outcome }) => `not restored: ${knob} of ${group}: ${outcome}`),
+    `${restored} restored, ${unchanged} as before already, ${vanished} gone with their group, ${leftAlone.length} left alone, ${failed.length} failed`,
+    ...(marks === undefined ? [] : [`not taken back in the cluster: ${marks}`]),
+  ].join('\n')
 }

@@ -4,8 +4,16 @@
  */
 import { unwatchFile, watchFile } from 'node:fs'
 import type { Agent } from '../agent.ts'
-import { reloadConfig, renderConfig, type Config, type ConfigSources, type LoadedConfig } from '../config/index.ts'
-import type { Recorder } from '../record/index.ts'
+import {
+  filesOf,
+  reloadConfig,
+  renderConfig,
+  renderConfigJson,
+  type Config,
+  type ConfigSources,
+  type LoadedConfig,
+} from '../config/index.ts'
+import { changeLevel, type Logger, type Recorder } from '../record/index.ts'
 
 /** Polled, not watched: a ConfigMap is a chain of symbolic links that is swapped above the file. */
 const POLL_MS = 2000
@@ -54,6 +62,7 @@ const WIRED = [
 ] as const
 
 function isLive(key: string): boolean {
+  if (key === 'log.level') return true
   return !WIRED.some((wired) => wired === key) && LIVE_BLOCKS.some((block) => key.startsWith(`${block}.`))
 }
 
@@ -71,8 +80,10 @@ export function withLiveSettings(atStart: Config, later: Config): Config {
 }
 
 export interface FollowedConfig {
-  /** The file's settings as a table, headed by those that wait for the next start. */
+  /** The settings as a table, headed by those that wait for the next start. */
   readonly text: () => string
+  /** The same for programs. */
+  readonly json: () => string
   readonly stop: () => void
 }
 
@@ -80,7 +91,7 @@ export interface FollowedConfig {
 export function followConfig(
   first: LoadedConfig,
   sources: ConfigSources,
-  { agent, recorder }: { readonly agent: Agent; readonly recorder: Recorder },
+  { agent, recorder, logger }: { readonly agent: Agent; readonly recorder: Recorder; readonly logger: Logger },
 ): FollowedConfig {
   let current = first
   const waiting = new Set<string>()
@@ -90,20 +101,26 @@ export function followConfig(
       recorder.configReload('rejected', result.error.message)
       return
     }
-    if (result.changed.length === 0) return
+    // Also where nothing has changed: a reload puts back the level that somebody set over HTTP.
+    changeLevel(logger, result.loaded.config.log.level)
+    if (result.changed.length === 0) {
+      recorder.configReload('unchanged')
+      return
+    }
     for (const key of result.changed) if (!isLive(key)) waiting.add(key)
     current = result.loaded
     agent.reconfigure(withLiveSettings(first.config, result.loaded.config))
     recorder.configReload('applied', `changed: ${result.changed.join(', ')}${waitingNote(waiting)}`)
   }
   process.on('SIGHUP', reload)
-  const { file } = sources
-  if (file !== undefined) watchFile(file, { interval: POLL_MS, persistent: false }, reload)
+  const files = filesOf(sources)
+  for (const file of files) watchFile(file, { interval: POLL_MS, persistent: false }, reload)
   return {
     text: () => (waiting.size === 0 ? renderConfig(current) : `#${waitingNote(waiting).slice(1)}\n${renderConfig(current)}`),
+    json: () => renderConfigJson(current),
     stop: () => {
       process.off('SIGHUP', reload)
-      if (file !== undefined) unwatchFile(file, reload)
+      for (const file of files) unwatchFile(file, reload)
     },
   }
 }

@@ -11,12 +11,13 @@ import { loadConfig, type Config, type ConfigSources, type LoadedConfig } from '
 import { kubeletSocketProblem } from '../kubelet/index.ts'
 import { raiseOwnPriority, readHostFacts, requireWritable, type OpenedKernel } from '../kernel/index.ts'
 import { Loop } from '../loop.ts'
-import { AgentError, EXIT, type ExitCode } from '../model/index.ts'
+import { AgentError, EXIT, MODES, type ExitCode } from '../model/index.ts'
 import { briefStatus, createLogger, Recorder, type Logger } from '../record/index.ts'
 import { startHttp } from '../serve/index.ts'
 import { CONFIG_FLAGS } from './args.ts'
 import { apiServerOf, nodeNameOf, openCluster, sinkOf, tellCluster } from './cluster.ts'
 import { startPlugins } from './plugins.ts'
+import { keepRecording } from './recording.ts'
 import { followConfig } from './reload.ts'
 import { configSources } from './settings.ts'
 import { awaitSlowWrites, cutOffSlowWrites } from './slow-writes.ts'
@@ -40,7 +41,7 @@ On SIGTERM or SIGINT it ends within seconds. What it wrote stays in force (onExi
 restart disturbs no pod; with onExit: release, or later with kube-agent release, every knob goes back.`,
   flags: {
     ...CONFIG_FLAGS,
-    mode: { type: 'string', value: 'MODE', help: 'observe (default), plan, or enforce.' },
+    mode: { type: 'string', value: 'MODE', completes: MODES, help: 'observe (default), plan, or enforce.' },
   },
   maxOperands: 0,
   run: async (parsed) => runAgent(configSources(parsed)),
@@ -133,6 +134,7 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts)
     maxDecisions: config.journal.decisions,
     startedWallMs: began.wallMs,
     startedMs: began.nowMs,
+    maxPodSeries: config.metrics.perPod ? config.metrics.maxPods : 0,
   })
   const advertises = writing !== undefined && config.kubelet.enabled
   const plugins = advertises ? await startPlugins(config, { logger, recorder, teardown }) : undefined
@@ -151,7 +153,7 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts)
     config,
     mode: config.mode,
     node,
-    sink: supervision?.watch(sink) ?? sink,
+    ...keepRecording(config, supervision?.watch(sink) ?? sink, { recorder, logger, teardown }),
     pods: cluster.pods,
     ...(writing === undefined ? {} : { writing }),
     ...(plugins === undefined ? {} : { publisher: plugins }),
@@ -161,11 +163,12 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts)
   teardown.add(() => loop.stop())
   pods.onChange(() => agent.wantTick())
   loop.start()
-  const followed = followConfig(loaded, sources, { agent, recorder })
+  const followed = followConfig(loaded, sources, { agent, recorder, logger })
   teardown.add(() => followed.stop())
   if (config.http.enabled) {
     const liveMaxAgeMs = Math.max(LIVE_MS, config.loop.calmMs * 5)
-    const http = await startHttp({ ...config.http, recorder, configText: followed.text, now: realNow, logger, liveMaxAgeMs })
+    const shown = { configText: followed.text, configJson: followed.json }
+    const http = await startHttp({ ...config.http, ...shown, recorder, now: realNow, logger, liveMaxAgeMs })
     teardown.add(() => http.close())
     logger.info({ host: config.http.host, port: http.port }, 'serving HTTP')
   }

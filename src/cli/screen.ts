@@ -1,4 +1,4 @@
-/** A block of lines redrawn in place on a terminal, and the few colours it uses. No alternate screen: what was shown stays readable. */
+/** What is redrawn on a terminal: a block of lines in place, above which what was printed stays readable, or the whole screen. */
 const ESC = '\u001b['
 
 export interface Screen {
@@ -29,22 +29,62 @@ export function openScreen(write: (text: string) => void, columns: () => number)
   }
 }
 
-export type Colour = 'red' | 'green' | 'yellow' | 'blue' | 'magenta' | 'dim' | 'bold'
-const CODES: Readonly<Record<Colour, string>> = {
-  red: '31',
-  green: '32',
-  yellow: '33',
-  blue: '34',
-  magenta: '35',
-  dim: '2',
-  bold: '1',
+/** The whole screen of a terminal, the alternate one (xterm ctlseqs, DECSET 1049): what was there before comes back afterwards. */
+export interface FullScreen {
+  /** Takes over the screen; nothing where it has it already. */
+  enter(): void
+  /** Shows these lines from the top. Only those that have changed are written, in one piece, so that nothing flickers. */
+  draw(lines: readonly string[]): void
+  /** Forgets what is shown: the next draw writes it all. For a terminal that was resized, or that others have written to. */
+  spoil(): void
+  /** Gives the screen back; nothing where it was not taken. */
+  leave(): void
 }
 
-export type Paint = (colour: Colour, text: string) => string
+// The alternate screen, no cursor, no wrapping of lines that are too long for a moment after a resize.
+const TAKE = `${ESC}?1049h${ESC}?25l${ESC}?7l${ESC}2J`
+const GIVE_BACK = `${ESC}0m${ESC}?7h${ESC}?25h${ESC}?1049l`
 
-/** Colours for a terminal; plain text elsewhere and where NO_COLOR is set (no-color.org). */
-export function painter(enabled: boolean): Paint {
-  return enabled ? (colour, text) => `${ESC}${CODES[colour]}m${text}${ESC}0m` : (_colour, text) => text
+/** A terminal's whole screen, of `size().columns` by `size().rows`. */
+export function openFullScreen(
+  write: (text: string) => void,
+  size: () => { readonly columns: number; readonly rows: number },
+): FullScreen {
+  let taken = false
+  let shown: readonly string[] = []
+  return {
+    enter() {
+      if (taken) return
+      taken = true
+      shown = []
+      write(TAKE)
+    },
+    draw(lines) {
+      if (!taken) return
+      const { columns, rows } = size()
+      const now = lines.slice(0, rows).map((line) => clip(line, columns))
+      // Erasing after the last column would erase what stands in it.
+      const rest = (line: string): string => (visibleLength(line) < columns ? `${ESC}K` : '')
+      const changed = now.map((line, row) => (line === shown[row] ? '' : `${ESC}${row + 1};1H${line}${ESC}0m${rest(line)}`))
+      const below = now.length < shown.length ? `${ESC}${now.length + 1};1H${ESC}J` : ''
+      shown = now
+      const text = changed.join('') + below
+      if (text !== '') write(text)
+    },
+    spoil() {
+      if (taken) write(`${ESC}2J`)
+      shown = []
+    },
+    leave() {
+      if (!taken) return
+      taken = false
+      write(GIVE_BACK)
+    },
+  }
+}
+
+function visibleLength(line: string): number {
+  return line.split(ESC).reduce((sum, part, index) => sum + part.length - (index === 0 ? 0 : part.indexOf('m') + 1), 0)
 }
 
 /** Cuts a line to so many visible columns, leaving colour codes whole. */

@@ -1,4 +1,4 @@
-/** The configuration a command line asks for: a file, overrides by --set, and the flags that are settings of their own. */
+/** The configuration a command line asks for: files, overrides by --set, and the flags that are settings of their own. */
 import { parse } from 'yaml'
 import { loadConfig, type ConfigSources, type LoadedConfig, type Override } from '../config/index.ts'
 import { AgentError, messageOf, MODES, type Mode } from '../model/index.ts'
@@ -10,7 +10,13 @@ export function configSources(parsed: Parsed): ConfigSources {
   for (const set of textFlags(parsed, 'set')) overrides.push(...set.split(/,(?=[\w.]+=)/).map(overrideOf))
   const mode = textFlag(parsed, 'mode')
   if (mode !== undefined) overrides.push({ path: ['mode'], value: checkMode(mode), origin: '--mode' })
-  return { file: textFlag(parsed, 'config'), overrides }
+  const named = textFlags(parsed, 'config')
+  return { file: named.length > 0 ? named : environmentFiles(process.env), overrides }
+}
+
+/** Files that are laid one over the other where no flag names any: what runs beside the agent, in its container, so goes by the same ones. */
+export function environmentFiles(environment: Readonly<Record<string, string | undefined>>): readonly string[] {
+  return (environment['KUBE_AGENT_CONFIG'] ?? '').split(':').filter((file) => file !== '')
 }
 
 /** Loads the configuration of a verb. Throws E_USAGE for a bad --set or --mode, E_CONFIG for what the schema refuses. */

@@ -1,6 +1,6 @@
 /** What a verb of the command line is. */
 import type { ExitCode } from '../model/index.ts'
-import type { Flags, Parsed } from './args.ts'
+import type { Completes, Flags, Parsed } from './args.ts'
 
 export interface Verb {
   readonly usage: string
@@ -9,6 +9,8 @@ export interface Verb {
   readonly details: string
   readonly flags: Flags
   readonly maxOperands: number
+  /** What shells offer for each operand, or after which one before it; by default files. */
+  readonly operands?: readonly (Completes | { readonly after: Readonly<Record<string, Completes>> })[]
   readonly run: (parsed: Parsed) => Promise<ExitCode>
 }
 

@@ -227,6 +227,40 @@ describe('run in a cluster', () => {
     },
   )
 
+  it(
+    'release puts back the node of an agent that was killed, takes back what it said, and fails where it can not',
+    { timeout: 90_000 },
+    async (context) => {
+      needs(context)
+      agent = startKubeAgent(['run', '--config', config])
+      agent.stdout?.resume()
+      agent.stderr?.resume()
+      await until(quota, (text) => text.startsWith('30000'))
+      await until(condition, (status) => status !== undefined && status !== 'Unknown')
+      await end(agent, 'SIGKILL')
+      // Not synchronously: the API server runs in this process.
+      const release = async (): Promise<{ readonly code: number | null; readonly text: string }> => {
+        agent = startKubeAgent(['release', '--config', config])
+        let text = ''
+        agent.stdout?.on('data', (data: Buffer) => (text += data.toString()))
+        agent.stderr?.resume()
+        const [code] = (await once(agent, 'close')) as [number | null]
+        return { code, text }
+      }
+      api?.hang()
+      const failed = await release()
+      expect(failed.text).toMatch(/^[1-9]\d* restored[^]*not taken back in the cluster: /)
+      expect(failed.code).toBe(1)
+      expect(quota()).toMatch(/^(-1|max 100000)$/)
+      expect(condition()).not.toBe('Unknown')
+      api?.resume()
+      const again = await release()
+      expect(again).toMatchObject({ code: 0, text: expect.stringMatching(/^0 restored/) as string })
+      expect(condition()).toBe('Unknown')
+      expect(node().metadata.annotations?.['kube-agent.io/score']).toBeUndefined()
+    },
+  )
+
   it('evicts when memory is short, tells of it once, and is refused nothing', { timeout: 90_000 }, async (context) => {
     needs(context)
     const always = { enterPermyriad: 9998, exitPermyriad: 10_000, enterMs: 0, coolDownMs: 0 }

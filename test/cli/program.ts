@@ -1,5 +1,5 @@
 /** Runs the bundle the way a person does: as a process of its own. */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { resolve } from 'node:path'
 
 export const BUNDLE = resolve(import.meta.dirname, '../../dist/kube-agent.mjs')
@@ -41,4 +41,16 @@ export function pipeToHead(words: readonly string[], timeoutMs = 15_000): Ran {
     cwd: '/',
   })
   return { code: run.status, stdout: run.stdout, stderr: run.stderr }
+}
+
+/** Runs any program to its end while this process goes on, as it must where it is the one that answers. NO_COLOR only where `over` says so. */
+export function runAsync(file: string, words: readonly string[], over: NodeJS.ProcessEnv = {}, timeoutMs = 30_000): Promise<Ran> {
+  const { NO_COLOR: _none, ...environment } = process.env
+  return new Promise((resolve) => {
+    const options = { timeout: timeoutMs, killSignal: 'SIGKILL', cwd: '/', env: { ...environment, ...over } } as const
+    const child = execFile(file, [...words], options, (_failed, stdout, stderr) => {
+      resolve({ code: child.exitCode, stdout, stderr })
+    })
+    child.stdin?.end()
+  })
 }

@@ -2,11 +2,14 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { type ClusterParts, openCluster } from '../../src/cli/cluster.ts'
+import { type ClusterParts, openCluster, tellCluster } from '../../src/cli/cluster.ts'
+import { Teardown } from '../../src/cli/teardown.ts'
+import type { Config } from '../../src/config/index.ts'
 import type { ApiServerDouble } from '../support/api-server/index.ts'
 import { configOf } from '../support/config.ts'
 import { planted } from '../support/trees-on-disk.ts'
 import { wishOf } from './kube/evictor-support.ts'
+import { capturedLogger, recorder } from './record/fixtures.ts'
 import { haveOpenssl, NODE, pod, SOON, startDouble } from './kube/support.ts'
 
 const openssl = haveOpenssl()
@@ -23,15 +26,26 @@ interface Opening {
   readonly writes?: boolean
   readonly server?: string
   readonly mode?: 'plan' | 'enforce'
+  readonly state?: string
+  /** Nobody is told of anything. */
+  readonly silent?: boolean
 }
 
-function open({
+const SILENT = { events: false, condition: false, annotations: false }
+
+function open(opening: Opening = {}): ClusterParts {
+  return opened(opening).parts
+}
+
+function opened({
   source = 'api',
   evict = { enabled: true },
   writes = true,
   server: url = server.url,
   mode = 'enforce',
-}: Opening = {}): ClusterParts {
+  state = planted(),
+  silent = false,
+}: Opening = {}): { readonly parts: ClusterParts; readonly config: Config } {
   const directory = join(planted(), 'pods')
   mkdirSync(directory)
   const { tokenFile, caFile } = server
@@ -39,13 +53,15 @@ function open({
     mode,
     node: { name: NODE },
     pods: { source, directory },
-    cluster: { tokenFile, caFile, writeMs: 100, ...(url === '' ? {} : { server: url }) },
+    paths: { state },
+    loop: { calmMs: 100 },
+    cluster: { tokenFile, caFile, writeMs: 100, ...(silent ? SILENT : {}), ...(url === '' ? {} : { server: url }) },
     evict,
     memoryEvictBe: { enterPermyriad: 333 },
   })
   const parts = openCluster(config, { writes, environment: {} })
   onTestFinished(() => parts.close())
-  return parts
+  return { parts, config }
 }
 
 describe('the cluster as a run opens it', () => {
@@ -92,6 +108,48 @@ describe('the cluster as a run opens it', () => {
   it('has one that says why it does nothing where evictions are off', () => {
     const { evictor } = open({ evict: {} })
     expect(evictor.view().impossible).toContain('evict.enabled')
+  })
+
+  it('remembers over a restart what was granted, without counting or asking again', async () => {
+    const { metadata } = server.put('pods', pod('p'))
+    const state = planted()
+    const before = open({ state })
+    before.evictor.evict([wishOf(metadata)], performance.now())
+    await expect.poll(() => before.evictor.view().recent[0]?.is, SOON).toBe('evicted')
+    before.close()
+    const after = open({ state })
+    expect(after.evictor.view()).toMatchObject({
+      recent: [{ is: 'evicted', wish: { name: 'p' } }],
+      counts: { evicted: 0, asked: 0 },
+    })
+    expect(after.evictor.view().recent[0]?.atMs).toBeLessThanOrEqual(performance.now())
+    const asked = server.requests.length
+    after.evictor.evict([wishOf(metadata)], performance.now())
+    expect(after.evictor.view().counts.asked).toBe(0)
+    expect(server.requests.length).toBe(asked)
+    expect(open({ state: planted() }).evictor.view().recent).toEqual([])
+  })
+
+  it('shows how the calls for evictions go where the cluster is told of nothing else', async () => {
+    const { parts, config } = opened({ source: 'directory', silent: true })
+    expect(parts.reporter).toBeUndefined()
+    const states: unknown[] = []
+    const teardown = new Teardown()
+    const { logger } = capturedLogger()
+    onTestFinished(() => teardown.run(logger))
+    const shown = recorder(logger)
+    shown.cluster = (state) => void states.push(structuredClone(state))
+    tellCluster(parts, shown, { config, teardown })
+    const { metadata } = server.put('pods', pod('p'))
+    parts.evictor.evict([wishOf(metadata)], performance.now())
+    await expect
+      .poll(() => states.at(-1), SOON)
+      .toMatchObject({ server: server.url, writes: { createEviction: { ok: 1, failed: 0 } } })
+    expect(states.at(-1)).toMatchObject({ lastOkWallMs: expect.any(Number) as number })
+    expect(states.at(-1)).not.toHaveProperty('lastError')
+    server.fail({ status: 403 })
+    parts.evictor.evict([wishOf({ name: 'q' })], performance.now())
+    await expect.poll(() => states.at(-1), SOON).toMatchObject({ lastError: expect.stringContaining('403') as string })
   })
 
   it('ends the evictor with the rest', async () => {

@@ -1,7 +1,12 @@
 /** What a reload may change under a running agent, and what it may not. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { withLiveSettings } from '../../src/cli/reload.ts'
+import type { Agent } from '../../src/agent.ts'
+import { followConfig, withLiveSettings } from '../../src/cli/reload.ts'
 import { loadConfig } from '../../src/config/index.ts'
+import { capturedLogger, recorder } from './record/fixtures.ts'
 
 describe('a reloaded configuration', () => {
   it('brings in what the rules read, and leaves what was wired at start: units, domain, paths, pace, window', () => {
@@ -52,5 +57,35 @@ describe('a reloaded configuration', () => {
     const later = loadConfig({ text: 'onExit: release\nidentity: { rootIdle: true, backend: weight }' }).config
     const inForce = withLiveSettings(loadConfig().config, later)
     expect([inForce.onExit, inForce.identity.rootIdle, inForce.identity.backend]).toEqual(['hold', false, 'weight'])
+  })
+})
+
+describe('a reload', () => {
+  it('puts the configured log level in force, also when nothing but a PUT has changed it', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'kube-agent-reload-'))
+    const file = join(directory, 'agent.yaml')
+    writeFileSync(file, 'log: { level: warn }\n')
+    const sources = { file }
+    const { logger } = capturedLogger('warn')
+    const agent = { reconfigure: () => undefined } as unknown as Agent
+    const followed = followConfig(loadConfig(sources), sources, { agent, recorder: recorder(), logger })
+    try {
+      logger.level = 'trace'
+      process.emit('SIGHUP')
+      expect(logger.level).toBe('warn')
+      writeFileSync(file, 'log: { level: error }\n')
+      process.emit('SIGHUP')
+      expect(logger.level).toBe('error')
+      // It is in force: nothing waits for the next start.
+      expect(followed.text()).not.toContain('not in force')
+      expect(JSON.parse(followed.json())).toMatchObject({ config: { log: { level: 'error' } } })
+      logger.level = 'debug'
+      writeFileSync(file, 'log: { level: loud }\n')
+      process.emit('SIGHUP')
+      expect(logger.level).toBe('debug')
+    } finally {
+      followed.stop()
+      rmSync(directory, { recursive: true, force: true })
+    }
   })
 })

@@ -26,6 +26,8 @@ export interface DemoSummary {
 
 export type DemoEvent =
   | { readonly event: 'start'; readonly bed: 'real' | 'simulated'; readonly text: string }
+  /** The pages are served at this URL while the play lasts. */
+  | { readonly event: 'http'; readonly address: string }
   | { readonly event: 'phase'; readonly atMs: number; readonly phase: string; readonly text: string }
   | { readonly event: 'note'; readonly atMs: number; readonly text: string }
   | { readonly event: 'tick'; readonly atMs: number; readonly record: TickRecord }

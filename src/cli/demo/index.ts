@@ -1,7 +1,8 @@
 /** The verb `demo`: chooses the node to play on and the way to show it, and cleans up however it ends. */
 import { availableParallelism, cpus } from 'node:os'
 import { AgentError, EXIT, messageOf, type ExitCode } from '../../model/index.ts'
-import { openScreen, painter } from '../screen.ts'
+import { colours, isDumb } from '../colour.ts'
+import { openScreen } from '../screen.ts'
 import type { Bed } from './bed.ts'
 import type { Show } from './events.ts'
 import { jsonLines, plainLines } from './lines.ts'
@@ -18,7 +19,8 @@ export interface DemoOptions {
   readonly json: boolean
   /** Play on the simulated node even where real cgroups could be used. */
   readonly simulated: boolean
-  readonly colour: boolean
+  /** Where to serve the pages; 0 takes any free port, undefined serves none. */
+  readonly httpPort?: number | undefined
 }
 
 /** Plays the demo. Exit code 1 when a file was not restored or the stand-in kubelet found fault with the plugin. */
@@ -30,7 +32,13 @@ export async function demo(options: DemoOptions): Promise<ExitCode> {
   // Nobody looks any more: `| head -1`, or a terminal that was closed.
   process.stdout.on('error', stop)
   const bed = await openBed(options.simulated, abort.signal)
-  const summary = await play({ bed, show: showFor(options), signal: abort.signal, random: Math.random })
+  const summary = await play({
+    bed,
+    show: showFor(options),
+    signal: abort.signal,
+    random: Math.random,
+    httpPort: options.httpPort,
+  })
   if (summary === undefined) {
     process.stderr.write('stopped; every process, group, socket and file of the demo is removed\n')
     return EXIT.failed
@@ -87,7 +95,7 @@ function cpuTimes(): { readonly busy: number; readonly all: number } {
 function showFor(options: DemoOptions): Show {
   const write = (text: string): void => void process.stdout.write(text)
   if (options.json) return jsonLines(write)
-  if (!process.stdout.isTTY) return plainLines(write)
+  if (!process.stdout.isTTY || isDumb()) return plainLines(write)
   const columns = (): number => process.stdout.columns
-  return liveView(openScreen(write, columns), write, painter(options.colour))
+  return liveView(openScreen(write, columns), write, colours(process.stdout))
 }

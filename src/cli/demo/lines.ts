@@ -18,6 +18,9 @@ export function plainLines(write: Write): Show {
       case 'start':
         write(`kube-agent demo on ${event.text}\n`)
         return
+      case 'http':
+        write(`serving the status page at ${event.address} while it plays\n`)
+        return
       case 'phase':
         write(`\n[${clock(event.atMs)}] ${event.phase.toUpperCase()}: ${event.text}\n`)
         return

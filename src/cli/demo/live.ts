@@ -4,7 +4,8 @@
  */
 import { renderSuppression } from '../../record/index.ts'
 import { formatMilliCpu, type TickRecord } from '../../model/index.ts'
-import type { Paint, Screen } from '../screen.ts'
+import type { Colours } from '../colour.ts'
+import type { Screen } from '../screen.ts'
 import type { Show } from './events.ts'
 import { clock, rungsOf, summaryTable, writesOf, type Write } from './lines.ts'
 import { useOf } from './phase-log.ts'
@@ -19,21 +20,24 @@ const FRAME_MS = 100
 const CLASS_COLOURS = { LS: 'green', BE: 'blue', OT: 'magenta' } as const
 
 /** Shows events on a terminal. */
-export function liveView(screen: Screen, write: Write, paint: Paint): Show {
+export function liveView(screen: Screen, write: Write, paint: Colours): Show {
   let nextFrameMs = 0
   let phase = ''
   const recent: string[] = []
   return (event) => {
     switch (event.event) {
       case 'start':
-        screen.print(`${paint('bold', 'kube-agent demo')} on ${event.text}\n\n`)
+        screen.print(`${paint.bold('kube-agent demo')} on ${event.text}\n\n`)
+        return
+      case 'http':
+        screen.print(`the status page: ${event.address}\n\n`)
         return
       case 'phase':
         phase = event.phase
-        screen.print(`${paint('dim', clock(event.atMs))}  ${paint('bold', event.phase.toUpperCase())}  ${event.text}\n`)
+        screen.print(`${paint.dim(clock(event.atMs))}  ${paint.bold(event.phase.toUpperCase())}  ${event.text}\n`)
         return
       case 'note':
-        screen.print(`${paint('dim', clock(event.atMs))}    ${paint('dim', event.text)}\n`)
+        screen.print(`${paint.dim(clock(event.atMs))}    ${paint.dim(event.text)}\n`)
         return
       case 'tick': {
         for (const line of writesOf(event.record)) if (!line.startsWith('  why')) recent.push(`${clock(event.atMs)}  ${line}`)
@@ -54,7 +58,7 @@ export function liveView(screen: Screen, write: Write, paint: Paint): Show {
 interface FrameContext {
   readonly phase: string
   readonly recent: readonly string[]
-  readonly paint: Paint
+  readonly paint: Colours
 }
 
 function frame(record: TickRecord, { phase, recent, paint }: FrameContext): string[] {
@@ -62,23 +66,23 @@ function frame(record: TickRecord, { phase, recent, paint }: FrameContext): stri
   const { suppression } = record.decision
   const bar = (milli: number): string => '█'.repeat(Math.min(BAR_COLUMNS, Math.round((milli / capacityMilli) * BAR_COLUMNS)))
   const row = (name: string, milli: number, colour: 'green' | 'blue' | 'magenta' | 'yellow'): string =>
-    `  ${name.padEnd(9)}${paint(colour, bar(milli).padEnd(BAR_COLUMNS, '·'))} ${formatMilliCpu(milli).padStart(7)}`
-  const lines = ['', `  ${paint('bold', phase.padEnd(9))}${scale(record, paint)}${paint('yellow', rungsOf(record))}`]
+    `  ${name.padEnd(9)}${paint[colour](bar(milli).padEnd(BAR_COLUMNS, '·'))} ${formatMilliCpu(milli).padStart(7)}`
+  const lines = ['', `  ${paint.bold(phase.padEnd(9))}${scale(record, paint)}${paint.yellow(rungsOf(record))}`]
   const nodeMilli = record.snapshot.node.cpu?.value.usedMilli ?? 0
   lines.push(row('node', nodeMilli, 'yellow'))
   for (const qosClass of ['LS', 'BE', 'OT'] as const) lines.push(row(qosClass, useOf(record, qosClass), CLASS_COLOURS[qosClass]))
   if (suppression !== undefined)
     lines.push(row('allowed', suppression.allowanceMilli, 'yellow'), '', ...wrap(renderSuppression(suppression)))
-  lines.push('', ...padded(recent).map((line) => `  ${paint('dim', line)}`))
+  lines.push('', ...padded(recent).map((line) => `  ${paint.dim(line)}`))
   return lines
 }
 
 /** A ruler over the bars with the watermark on it. */
-function scale(record: TickRecord, paint: Paint): string {
+function scale(record: TickRecord, paint: Colours): string {
   const inputs = record.decision.suppression?.inputs
   if (inputs === undefined) return ''
   const at = Math.min(BAR_COLUMNS - 1, Math.round((inputs.watermarkMilli / inputs.capacityMilli) * BAR_COLUMNS))
-  return `${' '.repeat(at)}${paint('red', '▼')} watermark ${formatMilliCpu(inputs.watermarkMilli)} of ${formatMilliCpu(inputs.capacityMilli)}`
+  return `${' '.repeat(at)}${paint.red('▼')} watermark ${formatMilliCpu(inputs.watermarkMilli)} of ${formatMilliCpu(inputs.capacityMilli)}`
 }
 
 /** Breaks a sentence into exactly REASON_LINES lines, so that the block keeps its height. */

@@ -2,12 +2,13 @@
  * The play: register → capacity → BE → OT → spike → suppressed → recovery → release. Times are on the bed's clock. It asks the stand-in
  * kubelet for admission exactly as a kubelet would be asked, and starts a pod only when it was admitted.
  */
-import { AgentError, type OfflineResource, type PodSpec, type TickRecord } from '../../model/index.ts'
+import { AgentError, type Instant, type OfflineResource, type PodSpec, type TickRecord } from '../../model/index.ts'
 import { DevicePlugins } from '../../kubelet/index.ts'
 import type { TickSink } from '../../agent.ts'
 import { KubeletStandIn } from '../../sim/index.ts'
 import type { Bed } from './bed.ts'
 import type { DemoSummary, Show } from './events.ts'
+import { type DemoPages, openPages } from './pages.ts'
 import { PhaseLog } from './phase-log.ts'
 import { podSpec } from './pods.ts'
 import { demoSettings, type DemoSettings } from './settings.ts'
@@ -33,6 +34,8 @@ export interface Demo {
   readonly signal: AbortSignal
   /** In [0, 1). */
   readonly random: () => number
+  /** Where to serve the pages; 0 takes any free port, undefined serves none. */
+  readonly httpPort?: number | undefined
 }
 
 /**
@@ -72,8 +75,11 @@ async function playOn(demo: Demo, closers: (() => Promise<void>)[]): Promise<Dem
     () => plugins.stop(),
     () => kubelet.stop(),
   )
+  const { httpPort } = demo
+  const pages = httpPort === undefined ? undefined : await openPages(bed, settings.config, plugins, httpPort)
+  if (pages !== undefined) closers.unshift(() => pages.close())
   await kubelet.start()
-  return new Act(demo, settings, kubelet, plugins).play()
+  return new Act(demo, { settings, kubelet, plugins, pages }).play()
 }
 
 /** One after the other, each whatever became of those before it; then throws what went wrong first. */
@@ -85,40 +91,53 @@ async function closeAll(closers: readonly (() => Promise<void>)[]): Promise<void
 
 const ABORTED = Symbol('aborted')
 
+/** What the play is played with. */
+interface Stage {
+  readonly settings: DemoSettings
+  readonly kubelet: KubeletStandIn
+  readonly plugins: DevicePlugins
+  readonly pages: DemoPages | undefined
+}
+
 class Act implements TickSink {
   readonly #demo: Demo
   readonly #settings: DemoSettings
   readonly #kubelet: KubeletStandIn
   readonly #plugins: DevicePlugins
+  readonly #pages: DemoPages | undefined
   readonly #log: PhaseLog
   readonly #startMs: number
   #failure: unknown
 
-  constructor(demo: Demo, settings: DemoSettings, kubelet: KubeletStandIn, plugins: DevicePlugins) {
+  constructor(demo: Demo, { settings, kubelet, plugins, pages }: Stage) {
     this.#demo = demo
     this.#settings = settings
     this.#kubelet = kubelet
     this.#plugins = plugins
+    this.#pages = pages
     this.#log = new PhaseLog()
     this.#startMs = demo.bed.now().nowMs
   }
 
   tick(record: TickRecord): void {
+    this.#pages?.sink.tick(record)
     this.#log.tick(record)
     this.#demo.show({ event: 'tick', atMs: this.#atMs(), record })
   }
 
-  tickFailed(thrown: unknown): void {
+  tickFailed(thrown: unknown, at: Instant): void {
+    this.#pages?.sink.tickFailed(thrown, at)
     this.#failure ??= thrown
   }
 
-  guardBeat(): void {
-    // The demo shows ticks; late beats are a matter of the metrics of `run`.
+  guardBeat(lateMs: number, late: boolean): void {
+    this.#pages?.sink.guardBeat(lateMs, late)
   }
 
   async play(): Promise<DemoSummary> {
     const { bed, show } = this.#demo
     show({ event: 'start', bed: bed.kind, text: bed.description })
+    if (this.#pages !== undefined) show({ event: 'http', address: this.#pages.address })
     this.#note('an online workload, pod shop/web, is running; there is no agent yet')
     await bed.startPod({
       spec: podSpec({ uid: LS, name: 'web', namespace: 'shop', kubeletQos: 'Burstable', requestMilli: 500 }),

@@ -1,0 +1,78 @@
+/** Recordings as the verbs make them: the one a running agent keeps in its directory, and the pieces that `record` shares with it. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openStateDirectory } from '../actuate/index.ts'
+import type { Tape, TickSink } from '../agent.ts'
+import { fileSettings, type Config } from '../config/index.ts'
+import { lasting, type Memory } from '../decide/index.ts'
+import {
+  type ConfigObject,
+  DirectoryStore,
+  type Logger,
+  type Recorder,
+  Recording,
+  type RecordingState,
+  type Store,
+} from '../record/index.ts'
+import { nodeNameOf } from './cluster.ts'
+import type { Teardown } from './teardown.ts'
+import { VERSION } from './version.ts'
+
+/** A disk that hangs must not keep the agent from ending. */
+const MOST_END_MS = 2000
+
+/** A recording of what an agent under `config` decides, into a store. */
+export function recordingInto(
+  store: Store,
+  config: Config,
+  { segmentBytes, onChange }: { readonly segmentBytes: number; readonly onChange: (state: RecordingState) => void },
+): Recording {
+  return new Recording({
+    store,
+    header: { version: VERSION, nodeName: nodeNameOf(config), session: `${Date.now().toString(36)}-${process.pid}` },
+    segmentBytes,
+    flushMs: config.recording.flushMs,
+    settingsOf: (recorded: ConfigObject) => fileSettings(recorded as Config),
+    lasting: (memory) => lasting(memory as Memory),
+    onChange,
+  })
+}
+
+/** The sink of an agent that is recorded. What it is told, `sink` is told first. */
+export function recordedSink(sink: TickSink, recording: Recording, afterTick: () => void = () => undefined): TickSink {
+  return {
+    tick: (record) => {
+      sink.tick(record)
+      recording.tick(record)
+      if (record.snapshot.pace === 'calm') afterTick()
+    },
+    tickFailed: (thrown, at) => sink.tickFailed(thrown, at),
+    guardBeat: (lateMs, late) => sink.guardBeat(lateMs, late),
+  }
+}
+
+/**
+ * What a running agent tells of its ticks, and to whom: with recording.enabled also to a recording, which ends with the teardown. Throws
+ * E_STATE_DIR for a directory that can't be made or that others may write in.
+ */
+export function keepRecording(
+  config: Config,
+  sink: TickSink,
+  { recorder, logger, teardown }: { readonly recorder: Recorder; readonly logger: Logger; readonly teardown: Teardown },
+): { readonly sink: TickSink; readonly tape?: Tape } {
+  const { enabled, directory, maxBytes, segmentBytes } = config.recording
+  if (!enabled) return { sink }
+  openStateDirectory(directory)
+  const recording = recordingInto(new DirectoryStore(directory, maxBytes), config, {
+    segmentBytes,
+    onChange: (state) => {
+      recorder.recording(state)
+      const { pausedBy, missedTicks } = state
+      if (pausedBy !== undefined) logger.warn({ directory, reason: pausedBy }, 'recording paused; the agent goes on')
+      else logger.info({ directory, missedTicks }, 'recording goes on')
+    },
+  })
+  teardown.add(async () => {
+    await Promise.race([recording.end(), sleep(MOST_END_MS, undefined, { ref: false })])
+  })
+  return { sink: recordedSink(sink, recording, () => recorder.recording(recording.state)), tape: recording }
+}
