@@ -119,7 +119,11 @@ export class DaemonBed {
     readonly environment?: Readonly<Record<string, string>>
     readonly bundle?: string
   } = {}): Daemon {
-    const [command = '', ...rest] = [...through, process.execPath, bundle, 'run', '--config', this.config, ...words]
+    return this.startCommand([...through, process.execPath, bundle, 'run', '--config', this.config, ...words], environment)
+  }
+
+  /** Starts an agent by a whole command line. */
+  startCommand([command = '', ...rest]: readonly string[], environment: Readonly<Record<string, string>> = {}): Daemon {
     const child = spawn(command, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd: '/',

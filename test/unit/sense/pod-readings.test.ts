@@ -122,3 +122,61 @@ describe.each(NODES)('under %s with the %s driver', (runtime, driver) => {
     expect(bed.sense(ended)).toEqual([{ spec: ended, group, childGroups: [], present: false }])
   })
 })
+
+describe('a list of groups that can not be read, or only in part,', () => {
+  /** A kernel whose lists of children are what `lists` makes of them. */
+  function forgetful(lists: (names: readonly string[]) => readonly string[]) {
+    const kernel = new ModelKernel({ dialect: 'v2', topology: topologyOf('desktop') })
+    const layout = { root: '/', driver: 'cgroupfs' } as const
+    for (const qos of ['Guaranteed', 'Burstable', 'BestEffort'] as const) kernel.makeGroup(qosRoot(layout, qos))
+    const spec = podOf({ uid: 'p' })
+    const group = podGroup(layout, spec.kubeletQos, spec.uid)
+    for (const made of [group, `${group}/a`, `${group}/b`]) kernel.makeGroup(made)
+    const state = { lists: (names: readonly string[]) => names, pods: [spec] as readonly PodSpec[] }
+    const port = new Proxy(kernel, {
+      get: (target, key) => {
+        if (key === 'listChildren') return (of: GroupPath) => state.lists(target.listChildren(of))
+        const value: unknown = Reflect.get(target, key, target)
+        return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
+      },
+    })
+    const list = () => ({ pods: state.pods, everRead: true, revision: 0, atMs: 0, source: 'test', problems: [] })
+    const sensor = new Sensor({
+      kernel: port,
+      pods: { list, onChange: () => undefined, close: () => undefined },
+      layout,
+      windowMs: 100,
+    })
+    let nowMs = 0
+    const sense = (): NodeSnapshot => {
+      nowMs += 1000
+      return sensor.sense({ nowMs, wallMs: 0 }, 'calm', { inFlightUnits: {}, evictions: NO_EVICTIONS })
+    }
+    return { kernel, group, state, sense, spoil: () => void (state.lists = lists) }
+  }
+
+  it.each<[string, (names: readonly string[]) => readonly string[]]>([
+    ['empty', () => []],
+    ['of every second', (names) => names.filter((_name, index) => index % 2 === 1)],
+  ])('%s, leaves a pod the containers that are still there, and drops those that are gone', (_, lists) => {
+    const { kernel, group, sense, spoil } = forgetful(lists)
+    const childrenOf = () => [...(sense().pods.pods[0]?.childGroups ?? [])].sort()
+    expect(childrenOf()).toEqual([`${group}/a`, `${group}/b`])
+    spoil()
+    for (let sweep = 0; sweep < 12; sweep += 1) expect(childrenOf()).toEqual([`${group}/a`, `${group}/b`])
+    kernel.removeGroup(`${group}/b`)
+    for (let sweep = 0; sweep < 10; sweep += 1) sense()
+    expect(childrenOf()).toEqual([`${group}/a`])
+  })
+
+  it('leaves a pod that nobody lists among the unlisted ones until its group is gone', () => {
+    const { kernel, group, state, sense, spoil } = forgetful(() => [])
+    sense()
+    state.pods = []
+    expect(sense().unlistedGroups).toEqual([group])
+    spoil()
+    for (let sweep = 0; sweep < 5; sweep += 1) expect(sense().unlistedGroups).toEqual([group])
+    kernel.removeGroup(group)
+    expect(sense().unlistedGroups).toEqual([])
+  })
+})
