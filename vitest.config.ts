@@ -4,8 +4,13 @@ import { SummaryReporter } from './test/support/reporter.ts'
 /** Real sockets, processes and CPUs are shared with whatever else the machine does: a second try is made, and told of in the summary. */
 const common = { setupFiles: ['test/support/seed.ts'], testTimeout: 60_000, hookTimeout: 30_000, retry: 1 }
 
-/** These own real CPUs and ports of this machine, or measure a daemon: two files at once would disturb each other. */
-const ON_THE_MACHINE = ['test/cgroup/**/*.test.ts', 'test/cli/**/*.test.ts', 'test/contract/**/*.test.ts']
+/** Daemons and verbs as processes of their own, on ports and groups of their own: they wait for each other more than they work. */
+const DAEMONS = ['test/contract/**/*.test.ts', 'test/cli/**/*.test.ts']
+/** These own real CPUs, or measure time: two files at once would disturb each other. */
+const ON_THE_MACHINE = [
+  'test/cgroup/**/*.test.ts',
+  ...['demo', 'page', 'prometheus', 'supervision'].map((name) => `test/cli/${name}.test.ts`),
+]
 
 export default defineConfig({
   test: {
@@ -16,9 +21,19 @@ export default defineConfig({
           ...common,
           name: 'pure',
           include: ['test/**/*.test.ts'],
-          exclude: ON_THE_MACHINE,
+          exclude: [...DAEMONS, ...ON_THE_MACHINE],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'daemons',
+          include: DAEMONS,
+          exclude: ON_THE_MACHINE,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -27,7 +42,7 @@ export default defineConfig({
           name: 'machine',
           include: ON_THE_MACHINE,
           fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],
