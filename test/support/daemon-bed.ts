@@ -152,6 +152,15 @@ export class DaemonBed {
     throw new Error(`the agent did not become ready: ${JSON.stringify(await this.get('/readyz?verbose'))}\n${daemon.stderr}`)
   }
 
+  /** Waits until the agent answers, whatever it says. Throws with what it said on standard error when it ends before. */
+  async untilAnswers(daemon: Daemon): Promise<void> {
+    for (let tries = 0; tries < 150 && !daemon.hasEnded; tries += 1) {
+      if ((await this.get('/statusz?brief'))?.status === 200) return
+      await sleep(100)
+    }
+    throw new Error(`the agent did not answer\n${daemon.stderr}`)
+  }
+
   /** Text of the pod's quota file. */
   podQuota(): string {
     const files = [...this.#sandbox.photograph(this.podGroup)]

@@ -1,0 +1,149 @@
+/**
+ * README.md as a new user takes it: each command in its blocks is typed here as it stands there, in a shell, on real cgroups; what can't be
+ * run here (a cluster, Helm, a container engine) is named with the test that comes nearest to it. A command that is in neither list fails.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parseWords } from '../../src/cli/args.ts'
+import { VERBS } from '../../src/cli/main.ts'
+import { DaemonBed } from '../support/daemon-bed.ts'
+import { whyNotHere } from '../support/real-node.ts'
+import { BUNDLE } from './program.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
+const PORT = 19_478
+const MS = 120_000
+
+/** Lines of the blocks for a shell, without what is said beside them. */
+const COMMANDS = [...README.matchAll(/^```sh\n(.*?)^```/gms)]
+  .flatMap(([, block = '']) => block.trim().split('\n'))
+  .map((line) => line.replace(/\s+# .*$/, ''))
+
+/** What is typed here: beginnings of lines. */
+const TYPED = ['dist/kube-agent.mjs ', 'kube-agent ', 'source <(dist/kube-agent.mjs ']
+
+/** What can't be, and what stands for it: a file, and what it says of the command. */
+const ELSEWHERE: Readonly<Record<string, readonly [file: string, says: RegExp]>> = {
+  'npm ci && npm run demo': ['test/cli/demo.test.ts', /kubeAgent\(\['demo'/],
+  'npm ci && npm test': ['.ci/run', /^npm ci\nnpm test$/m],
+  'docker build -f deploy/Dockerfile': ['test/cli/deploy.test.ts', /Dockerfile|image/],
+  'helm install kube-agent deploy/chart/kube-agent': ['test/deploy/chart.test.ts', /image: \{ digest/],
+  'helm upgrade kube-agent deploy/chart/kube-agent -n kube-agent --reuse-values --set config.mode=enforce': [
+    'test/deploy/chart.test.ts',
+    /mode: 'enforce'/,
+  ],
+  'helm upgrade kube-agent deploy/chart/kube-agent -n kube-agent --reuse-values --set releaseNodes=true': [
+    'test/deploy/chart.test.ts',
+    /releaseNodes/,
+  ],
+  'helm uninstall kube-agent': ['test/cli/deploy.test.ts', /release/],
+  'kubectl apply -f deploy/manifests/observe.yaml': ['test/deploy/chart.test.ts', /manifests/],
+  'kubectl apply -f deploy/manifests/enforce.yaml': ['test/cli/deploy.test.ts', /enforce/],
+  'kubectl -n kube-agent exec POD -- kube-agent status': ['test/cli/deploy.test.ts', /status/],
+  'kubectl -n kube-agent rollout status daemonset/kube-agent': ['test/deploy/chart.test.ts', /kube-agent/],
+}
+
+/** What a reader puts in the place of an example. */
+const IN_PLACE: readonly (readonly [example: string, here: string])[] = [
+  ['shop/web', 'jobs/batch'],
+  ['--for 10m', '--for 2s'],
+]
+
+const isTyped = (command: string): boolean => TYPED.some((beginning) => command.startsWith(beginning))
+
+describe('README.md', () => {
+  it('has no command that is neither typed here nor stood for by another test', () => {
+    expect(COMMANDS.length).toBeGreaterThan(20)
+    const unknown = COMMANDS.filter(
+      (command) => !isTyped(command) && !Object.keys(ELSEWHERE).some((beginning) => command.startsWith(beginning)),
+    )
+    expect(unknown).toEqual([])
+  })
+
+  it.each(Object.entries(ELSEWHERE))('has “%s”, and a test that stands for it', (beginning, [file, says]) => {
+    expect(COMMANDS.some((command) => command.startsWith(beginning))).toBe(true)
+    expect(readFileSync(join(ROOT, file), 'utf8')).toMatch(says)
+  })
+
+  it('names no verb, subject or flag of kube-agent that there is not', () => {
+    const named = [...README.matchAll(/`(?:dist\/)?kube-agent(?:\.mjs)? ([a-z]+)([^`\n|(\[]*)`/g)]
+    expect(named.length).toBeGreaterThan(20)
+    for (const [text, name = '', rest = ''] of named) {
+      const verb = VERBS[name]
+      if (verb === undefined) throw new Error(`no verb ${text}`)
+      const words = rest.trim().split(/\s+/).filter(Boolean)
+      expect(() => parseWords(name, words, verb.flags, verb.maxOperands), text).not.toThrow()
+    }
+  })
+
+  it('links to no file and no heading that is not there', () => {
+    const slug = (heading: string): string =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-')
+    const anchors = new Set([...README.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => slug(heading)))
+    for (const [text, target = ''] of README.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue
+      if (target.startsWith('#')) expect(anchors, text).toContain(target.slice(1))
+      else expect(existsSync(join(ROOT, target.split('#')[0] ?? '')), text).toBe(true)
+    }
+  })
+})
+
+describe('each command of README.md for a node', () => {
+  let directory: string
+  let bed: DaemonBed | undefined
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'kube-agent-readme-'))
+  })
+
+  afterEach(async () => {
+    await bed?.close()
+    bed = undefined
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  it('does what is said beside it, typed one after the other', { timeout: MS }, async (context) => {
+    const why = whyNotHere()
+    if (why !== undefined) context.skip(why)
+    const open = await DaemonBed.open({ port: PORT, settings: { mode: 'observe' } })
+    bed = open
+    const bin = join(directory, 'bin')
+    mkdirSync(bin)
+    symlinkSync(BUNDLE, join(bin, 'kube-agent'))
+    symlinkSync(dirname(BUNDLE), join(directory, 'dist'))
+    writeFileSync(join(directory, 'new.yaml'), 'suppressCpu:\n  watermarkPermyriad: 6000\n')
+    const environment = { PATH: `${bin}:${process.env['PATH'] ?? ''}`, KUBE_AGENT_CONFIG: open.config, NO_COLOR: '1' }
+    const type = (command: string) =>
+      spawnSync('bash', ['--norc', '-c', command], { cwd: directory, env: environment, encoding: 'utf8', timeout: 30_000 })
+    const before = open.photograph()
+    let running = open.start({ words: ['--mode', 'observe'] })
+    await open.untilAnswers(running)
+    for (const typed of COMMANDS.filter(isTyped)) {
+      const command = IN_PLACE.reduce((text, [example, here]) => text.replaceAll(example, here), typed)
+      if (command.startsWith('dist/kube-agent.mjs run')) {
+        expect(await running.stop(), command).toBe(0)
+        running = open.start({ words: command.split(' ').slice(2) })
+        await (command.includes('enforce') ? open.untilReady(running) : open.untilAnswers(running))
+        continue
+      }
+      // What has been written stays over SIGTERM; no agent may run while it is put back.
+      if (command.endsWith(' release')) expect(await running.stop()).toBe(0)
+      const { status, stdout, stderr } = type(command)
+      expect({ command, status, trouble: stderr.match(/\(E_[A-Z_]+\)|\bat .+:\d+/) }, stderr).toEqual({
+        command,
+        status: 0,
+        trouble: null,
+      })
+      if (!command.startsWith('source')) expect(stdout, command).not.toBe('')
+    }
+    expect(open.photograph()).toEqual(before)
+    expect(readFileSync(join(directory, 'replay.html'), 'utf8')).toContain('<!doctype html>')
+  })
+})
