@@ -107,6 +107,28 @@ describe('completion of bash', () => {
     )
     expect(foundIn(ran)).toEqual([['plan'], ['enforce', 'observe', 'plan'], ['loop.hotMs'], [], []])
   })
+
+  it('puts together what bash has cut at : and =, so that the agent at the given address is asked', async () => {
+    const [host, port] = address.split(':')
+    const ran = await inShell(
+      'bash',
+      ['--norc', '--noprofile'],
+      `source bash
+       try() { COMP_WORDS=(kube-agent "$@"); COMP_CWORD=$#; COMPREPLY=(); _kube_agent; echo "> \${COMPREPLY[*]}"; }
+       try explain --address ${host} : ${port} pod ''; try explain --address = ${host} : ${port} pod default/f
+       try explain --set loop.hotMs = 60 -a ${host} : ${port} pod default/w; try explain --address '[' :: '1]' : ${port} cpu --js
+       try explain --address ${host} : ${port}; try explain --address ${host} :; try completion --config = some.yaml f`,
+    )
+    expect(foundIn(ran)).toEqual([
+      ['default/flink', 'default/web'],
+      ['default/flink'],
+      ['default/web'],
+      ['--json'],
+      [],
+      [],
+      ['fish'],
+    ])
+  })
 })
 
 describe('completion of fish', () => {

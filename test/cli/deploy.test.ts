@@ -189,7 +189,7 @@ describe('the DaemonSet of deploy/manifests on the image', () => {
     },
   )
 
-  it('observes with observe.yaml, where nothing of the node is writable', { timeout: 120_000 }, async (context) => {
+  it('observes with observe.yaml, and leaves the node as it is', { timeout: 120_000 }, async (context) => {
     const node = await open(context)
     const before = bed?.photograph()
     const { words, environment } = node.command('observe.yaml', 'containers')

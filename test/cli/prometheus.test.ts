@@ -88,6 +88,8 @@ async function startAgent(): Promise<string> {
     pods: { directory: join(directory, 'pods') },
     http: { port },
     metrics: { perPod: true },
+    // So that the offline pod gets a set of CPUs of its own; sharing all of them it would be left alone.
+    placement: { lsSharePermyriad: 5000 },
     own: { weight: false, nice: 0 },
     log: { level: 'warn' },
   }

@@ -70,7 +70,7 @@ describe('README.md', () => {
   })
 
   it('names no verb, subject or flag of kube-agent that there is not', () => {
-    const named = [...README.matchAll(/`(?:dist\/)?kube-agent(?:\.mjs)? ([a-z]+)([^`\n|(\[]*)`/g)]
+    const named = [...README.matchAll(/`(?:dist\/)?kube-agent(?:\.mjs)? ([a-z]+)([^`\n|([]*)`/g)]
     expect(named.length).toBeGreaterThan(20)
     for (const [text, name = '', rest = ''] of named) {
       const verb = VERBS[name]

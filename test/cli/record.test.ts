@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { chromium } from 'playwright-core'
+import { NO_BROWSER, startBrowser } from '../support/browser.ts'
+import { plantPlainNode } from '../support/trees-on-disk.ts'
 import { kubeAgent, startKubeAgent } from './program.ts'
 
-const CHROMIUM = '/usr/bin/chromium'
 /** Nothing listens there. */
 const NO_PORT = 'http.port=1'
 
@@ -17,22 +17,6 @@ let config: string
 /** Three seconds of the node. */
 let recording: string
 
-/** A v2 tree of plain files, enough for the agent to open the node. */
-function plainTree(): string {
-  const root = join(directory, 'cgroup')
-  const group = join(root, 'kubepods/besteffort')
-  mkdirSync(group, { recursive: true })
-  writeFileSync(join(root, 'cgroup.controllers'), 'cpuset cpu io memory pids\n')
-  for (const [name, text] of Object.entries({
-    'cpu.max': 'max 100000',
-    'cpu.stat': 'usage_usec 1',
-    'cpu.weight': '1',
-    'cpu.idle': '0',
-  }))
-    writeFileSync(join(group, name), `${text}\n`)
-  return root
-}
-
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), 'kube-agent-record-'))
   config = join(directory, 'c.yaml')
@@ -40,7 +24,7 @@ beforeAll(() => {
   mkdirSync(pods)
   writeFileSync(
     config,
-    `node: {name: node-a}\npaths: {cgroup: ${plainTree()}, state: ${join(directory, 'state')}}\npods: {source: directory, directory: ${pods}}\n`,
+    `node: {name: node-a}\npaths: {cgroup: ${plantPlainNode(directory)}, state: ${join(directory, 'state')}}\npods: {source: directory, directory: ${pods}}\n`,
   )
   recording = join(directory, 'node.recording')
   expect(kubeAgent(['record', '--config', config, '--for', '3s', '--out', recording])).toMatchObject({ code: 0 })
@@ -117,40 +101,23 @@ describe('replay', () => {
   })
 
   it('makes a page that a browser draws without a complaint, in light and dark and on a narrow screen', async (context) => {
-    if (!existsSync(CHROMIUM)) context.skip(`needs ${CHROMIUM}`)
-    const page = join(directory, 'replay.html')
-    expect(kubeAgent(['replay', recording, '--set', 'suppressCpu.watermarkPermyriad=6000', '--html', page]).code).toBe(0)
-    const browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      args: [
-        '--headless',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    })
+    if (NO_BROWSER !== undefined) context.skip(NO_BROWSER)
+    const file = join(directory, 'replay.html')
+    expect(kubeAgent(['replay', recording, '--set', 'suppressCpu.watermarkPermyriad=6000', '--html', file]).code).toBe(0)
+    const browser = await startBrowser()
     try {
-      for (const [colorScheme, width] of [
-        ['light', 1280],
-        ['dark', 400],
+      for (const [dark, width] of [
+        [false, 1280],
+        [true, 400],
       ] as const) {
-        const tab = await browser.newPage({ viewport: { width, height: 800 }, colorScheme })
-        const complaints: string[] = []
-        tab.on('console', (message) => complaints.push(message.text()))
-        tab.on('pageerror', (error) => complaints.push(error.message))
-        tab.on('request', (request) => request.url().startsWith('file:') || complaints.push(request.url()))
-        await tab.goto(`file://${page}`)
-        expect(await tab.locator('canvas').count()).toBeGreaterThan(1)
-        await tab.focus('#use')
-        await tab.keyboard.press('End')
-        expect(await tab.textContent('#use-readout')).toMatch(/^\d\d:\d\d:\d\d\.\d{3}: node [\d.]+ CPU/)
-        expect(await tab.evaluate('document.documentElement.scrollWidth')).toBe(width)
-        expect(complaints).toEqual([])
-        await tab.close()
+        const { page, faults } = await browser.open(`file://${file}`, { width, dark })
+        expect(await page.locator('canvas').count()).toBeGreaterThan(1)
+        await page.focus('#use')
+        await page.keyboard.press('End')
+        expect(await page.textContent('#use-readout')).toMatch(/^\d\d:\d\d:\d\d\.\d{3}: node [\d.]+ CPU/)
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width)
+        expect(faults).toEqual([])
+        await page.close()
       }
     } finally {
       await browser.close()

@@ -2,11 +2,12 @@
  * The command line as a person meets it: help worth reading, one clear line for each thing that can be wrong, the documented exit code,
  * and nothing written when it is.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { addressOf } from '../../src/cli/client.ts'
+import { plantPlainNode } from '../support/trees-on-disk.ts'
 import { kubeAgent, pipeToHead } from './program.ts'
 
 let directory: string
@@ -21,23 +22,6 @@ function file(name: string, text: string): string {
   const path = join(directory, name)
   writeFileSync(path, text)
   return path
-}
-
-/** A v2 tree of plain files, enough for the agent to open the node. */
-function plainTree(): string {
-  const root = join(directory, 'cgroup')
-  const group = join(root, 'kubepods/besteffort')
-  mkdirSync(group, { recursive: true })
-  writeFileSync(join(root, 'cgroup.controllers'), 'cpuset cpu io memory pids\n')
-  for (const [name, text] of Object.entries({
-    'cpu.max': 'max 100000',
-    'cpu.stat': 'usage_usec 1',
-    'cpu.weight': '1',
-    'cpu.idle': '0',
-  })) {
-    writeFileSync(join(group, name), `${text}\n`)
-  }
-  return root
 }
 
 describe('help', () => {
@@ -155,17 +139,17 @@ describe('run refuses to start, with one clear line and nothing written,', () =>
   })
 
   it('without the kubelet’s groups (exit 4)', () => {
-    const path = file('c.yaml', `paths:\n  cgroup: ${plainTree()}\nnode:\n  cgroupRoot: /elsewhere\n`)
+    const path = file('c.yaml', `paths:\n  cgroup: ${plantPlainNode(directory)}\nnode:\n  cgroupRoot: /elsewhere\n`)
     refused(['--config', path], 4, '/elsewhere/kubepods/besteffort')
   })
 
   it('without a kubelet socket (exit 4)', () => {
-    const path = file('c.yaml', `mode: enforce\npaths:\n  cgroup: ${plainTree()}\n  devicePlugins: ${directory}\n`)
+    const path = file('c.yaml', `mode: enforce\npaths:\n  cgroup: ${plantPlainNode(directory)}\n  devicePlugins: ${directory}\n`)
     refused(['--config', path], 4, `${directory}/kubelet.sock does not exist`)
   })
 
   it('without the right to write the knobs (exit 4)', () => {
-    const root = plainTree()
+    const root = plantPlainNode(directory)
     // A directory in the file's place can't be opened for writing by anybody, root included.
     rmSync(join(root, 'kubepods/besteffort/cpu.max'))
     const path = file('c.yaml', `mode: enforce\nkubelet:\n  enabled: false\npaths:\n  cgroup: ${root}\n`)
@@ -204,7 +188,10 @@ describe('status and explain', () => {
   })
 
   it('plan shows a node that needs nothing, from a look of its own', () => {
-    const path = file('c.yaml', `paths:\n  cgroup: ${plainTree()}\npods:\n  directory: ${directory}\nhttp:\n  port: 1\n`)
+    const path = file(
+      'c.yaml',
+      `paths:\n  cgroup: ${plantPlainNode(directory)}\npods:\n  directory: ${directory}\nhttp:\n  port: 1\n`,
+    )
     const ran = kubeAgent(['plan', '--config', path])
     expect(ran.code).toBe(0)
     expect(ran.stdout).toContain('be-cpu')

@@ -25,7 +25,12 @@ interface Container {
   readonly env: readonly { readonly name: string; readonly value?: string }[]
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[]
   readonly securityContext: { readonly capabilities: { readonly add?: readonly string[]; readonly drop: readonly string[] } }
-  readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean }[]
+  readonly volumeMounts: readonly {
+    readonly name: string
+    readonly mountPath: string
+    readonly readOnly?: boolean
+    readonly recursiveReadOnly?: string
+  }[]
   readonly livenessProbe?: { readonly httpGet: { readonly port: string; readonly host?: string } }
 }
 interface PodSpec {
@@ -60,7 +65,7 @@ const EVERYTHING: Values = {
       name: 'quiet',
       nodeLabel: 'example.com/pool',
       values: ['b', 'c'],
-      config: { mode: 'observe', evict: { enabled: false, force: false } },
+      config: { mode: 'observe', classes: { label: 'example.com/class' }, evict: { enabled: false, force: false } },
     },
     { name: 'none', nodeLabel: 'kubernetes.io/hostname', values: ['n1'], agent: false },
     {
@@ -94,6 +99,11 @@ const CASES: Readonly<Record<string, Values>> = {
   },
   'no kubelet': { config: { mode: 'enforce', kubelet: { enabled: false }, evict: { enabled: true } } },
   'an account of others': { rbac: { create: false }, serviceAccount: { create: false, name: 'theirs' } },
+  'a pool that is put back': {
+    config: { mode: 'enforce' },
+    pools: [{ name: 'batch', nodeLabel: 'pool', values: ['batch'], release: true }],
+  },
+  'a recording': { config: { recording: { enabled: true, directory: '/var/lib/kube-agent/incidents' } } },
   'a pool that alone enforces': {
     pools: [{ name: 'canary', nodeLabel: 'kubernetes.io/hostname', values: ['n7'], config: { mode: 'enforce' } }],
   },
@@ -156,7 +166,7 @@ function callsOf(one: Rendered, { releasing }: { readonly releasing: boolean }):
       const whens = OPERATIONS[name].when.split(', ')
       if (name === 'createEviction' || name === 'deletePod')
         return !releasing && config.mode === 'enforce' && config.evict.enabled && whens.some((when) => isOn(config, when))
-      const asks = config.mode === 'enforce' || releasing ? whens : whens.filter((when) => when.startsWith('pods.'))
+      const asks = config.mode === 'enforce' || releasing || podOf(daemonSet).initContainers !== undefined ? whens : whens.filter((when) => when.startsWith('pods.'))
       return (READS.includes(name) || asks.length > 0) && asks.some((when) => isOn(config, when))
     })
   })
@@ -260,8 +270,10 @@ describe.each(NAMES)('the chart with %s', (name) => {
         expect(add).toEqual(wanted)
         const writable = container.volumeMounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath)
         const kubelet = config.kubelet.enabled ? [config.paths.devicePlugins] : []
-        const needed = enforces ? [config.paths.cgroup, config.paths.state, ...kubelet] : []
+        const recorded = config.recording.enabled ? [config.paths.state] : []
+        const needed = enforces ? [config.paths.cgroup, config.paths.state, ...kubelet] : recorded
         expect(writable).toEqual(container.name === 'release' ? [config.paths.cgroup, config.paths.state] : needed)
+        if (config.recording.enabled) expect(config.recording.directory.startsWith(`${config.paths.state}/`)).toBe(true)
         const mounted = container.volumeMounts.map(({ mountPath }) => mountPath)
         expect(mounted.includes(config.paths.podResources)).toBe(enforces && config.kubelet.enabled)
         for (const { name: volume } of container.volumeMounts) expect(pod.volumes.map((one) => one.name)).toContain(volume)
@@ -271,6 +283,16 @@ describe.each(NAMES)('the chart with %s', (name) => {
         volumeMounts.map((mount) => mount.name),
       )
       expect(pod.volumes.map((volume) => volume.name).sort()).toEqual([...new Set(used)].sort())
+    }
+  })
+
+  it('gives the agent the class SYSTEM by the label that its own configuration goes by', (context) => {
+    const one = rendering(context, name)
+    for (const daemonSet of ofKind('DaemonSet', one)) {
+      const { template } = daemonSet['spec'] as {
+        readonly template: { readonly metadata: { readonly labels: Readonly<Record<string, string>> } }
+      }
+      expect(template.metadata.labels[configOf(one, daemonSet).config.classes.label]).toBe('SYSTEM')
     }
   })
 
@@ -286,6 +308,49 @@ describe.each(NAMES)('the chart with %s', (name) => {
         hostNetwork ? ['127.0.0.1', '127.0.0.1'] : [undefined, '0.0.0.0'],
       )
     }
+  })
+})
+
+describe('an agent that only looks', () => {
+  it('has the mounts below the cgroup tree read-only too, from the Kubernetes on that can do it', { timeout: 60_000 }, (context) => {
+    if (why !== undefined) context.skip(why)
+    const versions = ['v1.26.0', 'v1.30.4', 'v1.31.2-gke.100', 'v1.36.0']
+    const all = renderChart(
+      versions.flatMap((kubeVersion) => [{ kubeVersion }, { kubeVersion, values: { config: { mode: 'enforce' } } }]),
+    )
+    const deeply = all.map((one) => {
+      const [daemonSet] = ofKind('DaemonSet', one)
+      if (daemonSet === undefined) throw new Error(one.error)
+      return podOf(daemonSet).containers[0].volumeMounts.find(({ name }) => name === 'cgroup')?.recursiveReadOnly
+    })
+    const [none, ifPossible] = [undefined, 'IfPossible']
+    expect(deeply).toEqual([none, none, none, none, ifPossible, none, ifPossible, none])
+    expect(schemaProblems(all.flatMap(({ objects }) => objects))).toEqual([])
+  })
+})
+
+describe('the NetworkPolicy', () => {
+  it('lets agents reach the API server, and the kubelet where it is asked for the pods', (context) => {
+    if (why !== undefined) context.skip(why)
+    const pods = (kubelet: string): Values => ({ config: { pods: { source: 'kubelet' }, cluster: { kubelet } } })
+    const all = renderChart(
+      [{}, pods('https://10.0.0.1:10250'), pods('https://kubelet.internal/'), pods('https://[fd00::1]:4443/')].map((values) => ({
+        values: { ...values, networkPolicy: { enabled: true } },
+      })),
+    )
+    const ports = all.map((one) => {
+      const [policy] = ofKind('NetworkPolicy', one)
+      const { egress } = (policy?.['spec'] ?? { egress: [] }) as {
+        readonly egress: readonly { readonly ports: readonly { readonly port: number }[] }[]
+      }
+      return egress.flatMap((rule) => rule.ports.map(({ port }) => port))
+    })
+    expect(ports).toEqual([
+      [443, 6443],
+      [443, 6443, 10_250],
+      [443, 6443],
+      [443, 6443, 4443],
+    ])
   })
 })
 
@@ -438,6 +503,14 @@ describe('pools', () => {
 })
 
 describe('releaseNodes', () => {
+  it('is release: true for the nodes of one pool: these are put back, and the others enforce', (context) => {
+    const one = rendering(context, 'a pool that is put back')
+    const [pool, others] = ofKind('DaemonSet', one).map(podOf)
+    expect([pool, others].map((pod) => pod?.initContainers?.map(({ args }) => args))).toEqual([[['release']], undefined])
+    expect([pool, others].map((pod) => pod?.containers[0].args)).toEqual([['run', '--mode', 'observe'], ['run']])
+    expect(one.notes).toMatch(/kube-agent-batch: puts its nodes back\n\s+kube-agent: mode enforce\n/)
+  })
+
   it('releases in an init container with the rights to write, then only looks; no hook runs at an ordinary update', (context) => {
     const [daemonSet] = ofKind('DaemonSet', rendering(context, 'releasing'))
     if (daemonSet === undefined) throw new Error('no DaemonSet')
@@ -543,6 +616,11 @@ const REFUSED: readonly (readonly [string, Values, RegExp])[] = [
     /a has agent: false and a config, which nobody would read/,
   ],
   [
+    'a release by nobody',
+    { pools: [{ name: 'a', nodeLabel: 'x', values: ['1'], agent: false, release: true }] },
+    /a has agent: false and release: true: nobody would put its nodes back/,
+  ],
+  [
     'both monitors',
     { podMonitor: { enabled: true }, serviceMonitor: { enabled: true } },
     /would scrape every agent twice; choose one/,
@@ -580,6 +658,11 @@ const REFUSED: readonly (readonly [string, Values, RegExp])[] = [
     'evictions that nobody granted',
     { config: { mode: 'enforce', evict: { enabled: true } }, rbac: { create: false } },
     /every eviction would be forbidden/,
+  ],
+  [
+    'a recording where nothing is mounted',
+    { config: { recording: { enabled: true, directory: '/data/recording' } } },
+    /recording\.directory is \/data\/recording, where nothing is mounted; choose one below \/var\/lib\/kube-agent/,
   ],
   ['force without evictions', { config: { mode: 'enforce', evict: { force: true } } }, /evict\.force without evict\.enabled/],
   [

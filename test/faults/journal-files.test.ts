@@ -217,6 +217,29 @@ describe('an original that could not be synced', () => {
   })
 })
 
+describe('a sick disk', () => {
+  it('is tried once a second, also on a hot node: each try may keep the loop for long, and suppression must not wait for it', () => {
+    sim.node.addPod(specOf({ uid: 'be', asks: { 'be-cpu': 20, 'be-memory': 8 } }))
+    sim.node.addPod(specOf({ uid: 'ls', qos: 'Burstable', requestsMilli: 1000 }))
+    sim.node.setDemand('be', 8000)
+    sim.node.setDemand('ls', 6000)
+    sim.run(20_000)
+    const counter = fail(['fsyncSync', FILE, 'EIO'])
+    sim.node.addPod(specOf({ uid: 'late', asks: { 'be-cpu': 5, 'be-memory': 1 } }))
+    const from = sim.records.length
+    sim.run(10_000)
+    const ticks = sim.records.slice(from)
+    expect(ticks.length).toBeGreaterThan(100)
+    expect(counter.met).toBeGreaterThan(8)
+    expect(counter.met).toBeLessThanOrEqual(11)
+    const failed = ticks.filter(({ results }) => results.some(({ outcome }) => outcome.is === 'failed' && outcome.errno === 'EIO'))
+    expect(failed.length).toBeGreaterThan(90)
+    fileFaults()
+    sim.run(1100)
+    expect(originalsOnDisk().has(`${LATE} quota`)).toBe(true)
+  })
+})
+
 describe('a start', () => {
   it('on a disk without room goes on with the journal of the agent before it; without one it is refused', () => {
     sim.node.addPod(specOf({ uid: 'be', asks: { 'be-cpu': 20, 'be-memory': 8 } }))

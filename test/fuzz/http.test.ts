@@ -2,7 +2,7 @@
  * Any bytes at the HTTP server, over real connections: each ends soon, in answers that are refusals or pages and never a fault of ours; and
  * afterwards the server serves as before and holds no connection.
  */
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type HttpServer, startHttp } from '../../src/serve/index.ts'
@@ -37,11 +37,21 @@ const QUIET_MS = 25
 /** The server's own bound for a request is 5 s; nobody waits so long here, for the client hangs up first. */
 const MOST_MS = 10_000
 
+let connections = 0
+
+/** Each from another of eight addresses: the server takes only so many connections from one. */
+function connected(begin: Buffer | string): Socket {
+  connections += 1
+  const localAddress = `127.0.0.${1 + (connections % 8)}`
+  const socket = connect({ port: server.port, host: '127.0.0.1', localAddress }, () => socket.write(begin))
+  return socket
+}
+
 /** Sends bytes, hangs up when nothing more comes, and tells all that came. */
 function exchange(bytes: Buffer): Promise<string> {
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = []
-    const socket = connect(server.port, '127.0.0.1', () => socket.write(bytes))
+    const socket = connected(bytes)
     const bound = setTimeout(() => {
       socket.destroy()
       reject(new Error(`the connection is still open after ${MOST_MS} ms`))
@@ -187,7 +197,7 @@ describe('the HTTP server', () => {
 function drip(begin: string): Promise<number> {
   return new Promise((resolve) => {
     const beganMs = performance.now()
-    const socket = connect(server.port, '127.0.0.1', () => socket.write(begin))
+    const socket = connected(begin)
     const timer = setInterval(() => socket.write('y'), 200)
     socket.on('error', () => {})
     socket.on('close', () => {

@@ -30,6 +30,10 @@ export interface SimulatedAgentOptions {
   /** Stands between the agent and who is told of its ticks. */
   readonly watch?: (sink: TickSink) => TickSink
   readonly tape?: Tape
+  /** Ms that a tick takes by the clock, with each look at it. @default 0 */
+  readonly clockMs?: number
+  /** Ms of CPU time that it takes. @default 0 */
+  readonly cpuMs?: number
 }
 
 export class SimulatedAgent {
@@ -45,6 +49,8 @@ export class SimulatedAgent {
   readonly #port: KernelPort
   #journal: RestoreJournal
   #agent: Agent
+  #clockMs = 0
+  #cpuMs = 0
 
   constructor(options: SimulatedAgentOptions) {
     const { dialect, topology = 'desktop', missing = [] } = options
@@ -132,6 +138,7 @@ export class SimulatedAgent {
 
   #start(): Agent {
     const { config, publisher, evictor, told = (list: PodList) => list, watch = (sink: TickSink) => sink } = this.#options
+    const { clockMs = 0, cpuMs = 0 } = this.#options
     const { node } = this
     const kernel = this.#port
     const pods = {
@@ -153,7 +160,8 @@ export class SimulatedAgent {
         tickFailed: (thrown) => this.failures.push(thrown),
         guardBeat: () => undefined,
       }),
-      stopwatch: () => 0,
+      stopwatch: () => (this.#clockMs += clockMs),
+      cpuMs: () => (this.#cpuMs += cpuMs),
     })
   }
 }

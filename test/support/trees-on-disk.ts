@@ -146,3 +146,11 @@ export const PROC: Tree = {
     memory: 'some avg10=0.00 avg60=0.00 avg300=0.00 total=18602828\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=14120338\n',
   },
 }
+
+/** Plants a v2 tree of plain files below `directory`, enough for the agent to open the node, and answers its root. */
+export function plantPlainNode(directory: string): string {
+  const root = join(directory, 'cgroup')
+  const besteffort = { 'cpu.max': 'max 100000\n', 'cpu.stat': 'usage_usec 1\n', 'cpu.weight': '1\n', 'cpu.idle': '0\n' }
+  plant(root, { 'cgroup.controllers': 'cpuset cpu io memory pids\n', kubepods: { besteffort } })
+  return root
+}

@@ -5,8 +5,10 @@ import { paint } from '../../src/cli/colour.ts'
 import { openFullScreen } from '../../src/cli/screen.ts'
 import { keysOf, listed, press, START, type Key, type TopState } from '../../src/cli/top/state.ts'
 import { pageRowsOf, topLines, type TopView } from '../../src/cli/top/view.ts'
+import { KnobTable, quotaOf } from '../../src/model/index.ts'
 import type { PodStatus, Status } from '../../src/record/index.ts'
-import { FINDING, pod, recorder, REGISTERED, tick, TRAIN, WEB, WISH, writingTick } from './record/fixtures.ts'
+import { podStatuses } from '../../src/record/status/pods.ts'
+import { FINDING, FLINK, pod, recorder, REGISTERED, tick, TRAIN, WEB, WISH, writingTick } from './record/fixtures.ts'
 
 const STATUS: Status = statusAt(11_250)
 
@@ -125,6 +127,40 @@ describe('the reason of a pod', () => {
     ['label kube-agent.io/qos-class=OT', { suppression: null }],
   ])('is %j', (why, parts) => {
     expect(statusAt(11_250, parts).pods?.find(({ uid }) => uid === 'uid-train')?.why).toBe(why)
+  })
+
+  const job = (askedMilli: number) => ({ ...pod('job', 'BE'), askedMilli })
+  const stateOf = (parts: Parameters<typeof writingTick>[0]) => statusAt(11_250, parts).pods?.[0]
+
+  it('is not suppression while nothing is written, nor for a pod that uses all it asked for', () => {
+    expect(stateOf({ pods: [job(2000)] })).toMatchObject({ state: 'squeezed', why: expect.stringMatching(/^all offline/) as unknown })
+    expect(stateOf({ pods: [job(700)] })).toMatchObject({ state: 'fine' })
+    for (const mode of ['observe', 'plan'] as const) {
+      expect(stateOf({ pods: [job(2000)], mode })).toMatchObject({ state: 'fine' })
+      expect(stateOf({ pods: [TRAIN], mode })).toMatchObject({
+        state: 'squeezed',
+        why: '80m of 2.0 CPU asked: not by suppression, explain tells more',
+      })
+    }
+  })
+
+  it('is not suppression where the quota is below what both suppression and the group of all offline pods give', () => {
+    const actual = [[FLINK.reading.group, 'quota', quotaOf(300)]] as const
+    expect(stateOf({ pods: [FLINK], actual })?.why).toBe('300m of 2.0 CPU asked: not by suppression, explain tells more')
+    expect(stateOf({ pods: [FLINK] })?.why).toBe('600m of 2.0 CPU asked: online work and the watermark leave no more')
+  })
+
+  it('and its limit are not those of a knob that this kernel lacks', () => {
+    const record = writingTick({ pods: [TRAIN] })
+    const limitOf = (usable: boolean) => {
+      const { snapshot } = record
+      const { capabilities } = snapshot
+      const quota = usable ? capabilities.knobs.quota : ({ usable: false, reason: 'no CFS bandwidth control' } as const)
+      const lacking = { ...capabilities, knobs: { ...capabilities.knobs, quota } }
+      return podStatuses({ ...record, snapshot: { ...snapshot, capabilities: lacking, actual: new KnobTable() } }, 11_250)[0]
+    }
+    expect(limitOf(true)).toMatchObject({ limitMilli: 80 })
+    expect(limitOf(false)).not.toHaveProperty('limitMilli')
   })
 
   it('of an online pod that runs into its limit is that', () => {

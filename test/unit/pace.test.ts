@@ -52,6 +52,15 @@ describe('the pace', () => {
     expect(later.every((gap) => gap === hotMs)).toBe(true)
   })
 
+  it('is hardly slower for a single tick, however dear: one counts no more than makes a difference', () => {
+    for (const spikeMs of [300, 30_000]) {
+      const pace = new Pace(DEFAULTS)
+      hotTicks(pace, 10_000, 1)
+      pace.hotTook(spikeMs)
+      expect(Math.max(...gaps(hotTicks(pace, 2000, 1)))).toBeLessThanOrEqual(calmMs * 0.1 + 2 * guardMs)
+    }
+  })
+
   it('looks at everything once a calm pause, and at once when pods have changed', () => {
     const pace = new Pace(DEFAULTS)
     expect(pace.isCalm(0, false)).toBe(true)

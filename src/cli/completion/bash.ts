@@ -1,48 +1,67 @@
 /**
  * Completion for bash 4 and later: one function that knows verbs and flags by heart, and asks the program itself for pods and settings.
- * Bash cuts words at `=` and `:` (COMP_WORDBREAKS), so a value after `=` is a word of its own.
+ * Bash cuts words at `=` and `:` (COMP_WORDBREAKS): they are put together again, but for the last one, of which bash replaces only its part.
  */
 import type { Completes } from '../args.ts'
-import { type OperandModel, quoted, type VerbModel } from './model.ts'
+import { operandCases, valueCases, valuedFlags } from './cases.ts'
+import { quoted, type VerbModel } from './model.ts'
 
 /** The script, to be sourced. */
 export function bashScript(verbs: readonly VerbModel[]): string {
   const names = verbs.map(({ name }) => name).join(' ')
   return `# Completion of kube-agent for bash. Load it with: source <(kube-agent completion bash)
 _kube_agent() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} verb=\${COMP_WORDS[1]}
-  local flags= valued= at=2 word
-  local -a operands=() asks=()
+  local cur=\${COMP_WORDS[COMP_CWORD]} verb=\${COMP_WORDS[1]} prev=\${COMP_WORDS[1]} flags= valued= glue= at word
+  local -a words=() operands=() asks=()
   COMPREPLY=()
-  if [[ $cur == '=' ]]; then cur=; elif [[ $prev == '=' ]]; then prev=\${COMP_WORDS[COMP_CWORD-2]}; fi
   if ((COMP_CWORD == 1)); then
     COMPREPLY=($(compgen -W ${quoted(`${names} --help --version`)} -- "$cur"))
+    return
+  fi
+  for ((at = 2; at < COMP_CWORD; at++)); do
+    word=\${COMP_WORDS[at]}
+    if ((\${#words[@]})) && [[ -n $glue || $word == [=:]* ]]; then
+      words[\${#words[@]}-1]+=$word
+    else
+      words+=("$word")
+    fi
+    if [[ $word == *[=:] ]]; then glue=yes; else glue=; fi
+  done
+  ((\${#words[@]})) && prev=\${words[\${#words[@]}-1]}
+  if [[ $cur == '=' ]]; then
+    cur=
+  elif [[ -n $glue && $prev == -*= ]]; then
+    prev=\${prev%=}
+  elif [[ -n $glue || $cur == [:=]* ]]; then
+    # In the middle of a value that is on no list.
     return
   fi
   case $verb in
 ${verbs.map(verbCase).join('\n')}
     *) return ;;
   esac
-  while ((at < COMP_CWORD)); do
-    word=\${COMP_WORDS[at]}
-    if [[ " $valued " == *" $word "* ]]; then
+  for ((at = 0; at < \${#words[@]}; at++)); do
+    word=\${words[at]}
+    if [[ " $valued " == *" \${word%%=*} "* ]]; then
       # The same agent and configuration are asked as the command will be.
-      case $word in --address | -a | --config | -c | --set) asks+=("$word" "\${COMP_WORDS[at+1]}") ;; esac
-      at=$((at + 2))
-    else
-      [[ $word == -* || $word == '=' ]] || operands+=("$word")
-      at=$((at + 1))
+      case $word in
+        --address=* | --config=* | --set=*) asks+=("$word") ;;
+        --address | -a | --config | -c | --set) asks+=("$word" "\${words[at+1]}") ;;
+      esac
+      if [[ $word != *=* ]]; then at=$((at + 1)); fi
+    elif [[ $word != -* ]]; then
+      operands+=("$word")
     fi
   done
   case "$verb $prev" in
-${verbs.flatMap(valueCases).join('\n')}
+${verbs.flatMap((verb) => valueCases(verb, offer)).join('\n')}
   esac
   if [[ $cur == -* ]]; then
     COMPREPLY=($(compgen -W "$flags" -- "$cur"))
     return
   fi
   case "$verb \${#operands[@]} \${operands[*]}" in
-${verbs.flatMap(operandCases).join('\n')}
+${verbs.flatMap((verb) => operandCases(verb, offer)).join('\n')}
   esac
 }
 
@@ -54,32 +73,11 @@ complete -F _kube_agent kube-agent kube-agent.mjs
 `
 }
 
-function verbCase({ name, flags }: VerbModel): string {
+function verbCase(verb: VerbModel): string {
+  const { name, flags } = verb
   const all = flags.map(({ long }) => `--${long}`).join(' ')
-  const valued = flags
-    .filter(({ value }) => value !== undefined)
-    .flatMap(({ long, short }) => [`--${long}`, ...(short === undefined ? [] : [`-${short}`])])
+  const valued = valuedFlags(verb)
   return `    ${name}) flags=${quoted(all)} valued=${quoted(valued.join(' '))} ;;`
-}
-
-function valueCases({ name, flags }: VerbModel): readonly string[] {
-  return flags.flatMap(({ long, short, value }) => {
-    if (value === undefined) return []
-    const patterns = [`${name} --${long}`, ...(short === undefined ? [] : [`${name} -${short}`])].map((text) => `"${text}"`)
-    return [`    ${patterns.join(' | ')}) ${offer(value)}; return ;;`]
-  })
-}
-
-function operandCases({ name, operands }: VerbModel): readonly string[] {
-  return operands.flatMap((operand, index) =>
-    operandCase(operand).map(([before, completes]) => `    "${name} ${index} "${before}) ${offer(completes)} ;;`),
-  )
-}
-
-/** A pattern for the operands before, and what to offer after them. */
-function operandCase(operand: OperandModel): readonly (readonly [string, Completes])[] {
-  if (typeof operand === 'string' || !('after' in operand)) return [['*', operand]]
-  return Object.entries(operand.after).map(([before, completes]) => [before, completes])
 }
 
 function offer(completes: Completes): string {

@@ -1,6 +1,7 @@
 /** Completion for zsh 5 and later: a function for compsys that looks at the words itself, so that no flag has to be told of twice. */
 import type { Completes } from '../args.ts'
-import { type OperandModel, quoted, type VerbModel } from './model.ts'
+import { operandCases, valueCases, valuedFlags } from './cases.ts'
+import { quoted, type VerbModel } from './model.ts'
 
 /** The script, to be sourced, or to be named _kube-agent in a directory of fpath. */
 export function zshScript(verbs: readonly VerbModel[]): string {
@@ -31,14 +32,14 @@ ${verbs.map(verbCase).join('\n')}
     fi
   done
   case "$verb $prev" in
-${verbs.flatMap(valueCases).join('\n')}
+${verbs.flatMap((verb) => valueCases(verb, offer)).join('\n')}
   esac
   if [[ \${words[CURRENT]} == -* ]]; then
     _describe -o -t flags flag flags
     return
   fi
   case "$verb \${#operands} \${operands[*]}" in
-${verbs.flatMap(operandCases).join('\n')}
+${verbs.flatMap((verb) => operandCases(verb, offer)).join('\n')}
   esac
 }
 
@@ -60,31 +61,11 @@ function described(word: string, text: string): string {
   return quoted(`${word.replaceAll(':', String.raw`\:`)}:${text.split('\n')[0] ?? ''}`)
 }
 
-function verbCase({ name, flags }: VerbModel): string {
+function verbCase(verb: VerbModel): string {
+  const { name, flags } = verb
   const all = flags.map(({ long, help }) => described(`--${long}`, help)).join(' ')
-  const valued = flags
-    .filter(({ value }) => value !== undefined)
-    .flatMap(({ long, short }) => [`--${long}`, ...(short === undefined ? [] : [`-${short}`])])
+  const valued = valuedFlags(verb)
   return `    ${name}) flags=(${all}) valued=(${valued.join(' ')}) ;;`
-}
-
-function valueCases({ name, flags }: VerbModel): readonly string[] {
-  return flags.flatMap(({ long, short, value }) => {
-    if (value === undefined) return []
-    const patterns = [`${name} --${long}`, ...(short === undefined ? [] : [`${name} -${short}`])].map((text) => `"${text}"`)
-    return [`    ${patterns.join(' | ')}) ${offer(value)}; return ;;`]
-  })
-}
-
-function operandCases({ name, operands }: VerbModel): readonly string[] {
-  return operands.flatMap((operand, index) =>
-    operandCase(operand).map(([before, completes]) => `    "${name} ${index} "${before}) ${offer(completes)} ;;`),
-  )
-}
-
-function operandCase(operand: OperandModel): readonly (readonly [string, Completes])[] {
-  if (typeof operand === 'string' || !('after' in operand)) return [['*', operand]]
-  return Object.entries(operand.after).map(([before, completes]) => [before, completes])
 }
 
 function offer(completes: Completes): string {

@@ -24,6 +24,8 @@ interface AlertCases {
 const TARGET = { job: 'kube-agent', instance: 'n1' }
 const OF = '{job="kube-agent",instance="n1"}'
 const of = (labels: string): string => `{job="kube-agent",instance="n1",${labels}}`
+/** The series that says whether what is decided is also done, for as long as any case lasts. */
+const done = (value: 0 | 1) => ({ [`kube_agent_mode${of('mode="enforce"')}`]: `${value}x200` })
 
 const CASES: Readonly<Record<string, AlertCases>> = {
   KubeAgentDown: {
@@ -290,14 +292,17 @@ const CASES: Readonly<Record<string, AlertCases>> = {
   },
   KubeAgentNothingLeftToCut: {
     fires: {
-      series: { [`kube_agent_suppress_pressure_state${of('state="futile"')}`]: '1x9' },
+      series: { ...done(1), [`kube_agent_suppress_pressure_state${of('state="futile"')}`]: '1x9' },
       at: '6m',
       labels: { ...TARGET, state: 'futile' },
       says: 'Online work on n1 has waited for CPU for 5 minutes though offline work is at its floor: the node, or the limits of the online pods, are too small.',
     },
     quiet: [
+      // Only decided.
+      { series: { ...done(0), [`kube_agent_suppress_pressure_state${of('state="futile"')}`]: '1x9' }, at: '6m' },
       {
         series: {
+          ...done(1),
           [`kube_agent_suppress_pressure_state${of('state="cut"')}`]: '1x9',
           [`kube_agent_suppress_pressure_state${of('state="futile"')}`]: '0x9',
         },
@@ -307,14 +312,17 @@ const CASES: Readonly<Record<string, AlertCases>> = {
   },
   KubeAgentMemoryShort: {
     fires: {
-      series: { [`kube_agent_suppress_ladder_rung${of('rung="memoryHighBe"')}`]: '1x20' },
+      series: { ...done(1), [`kube_agent_suppress_ladder_rung${of('rung="memoryHighBe"')}`]: '1x20' },
       at: '11m',
       labels: { ...TARGET, rung: 'memoryHighBe' },
       says: 'The last rung of memory before eviction has been in force on n1 for 10 minutes. Next is the kernel, which kills.',
     },
     quiet: [
+      // Only decided.
+      { series: { ...done(0), [`kube_agent_suppress_ladder_rung${of('rung="memoryHighBe"')}`]: '1x20' }, at: '11m' },
       {
         series: {
+          ...done(1),
           [`kube_agent_suppress_ladder_rung${of('rung="memoryHold"')}`]: '1x20',
           [`kube_agent_suppress_ladder_rung${of('rung="memoryHighBe"')}`]: '1x5 0x14',
         },
@@ -325,6 +333,7 @@ const CASES: Readonly<Record<string, AlertCases>> = {
   KubeAgentOfflineStarved: {
     fires: {
       series: {
+        ...done(1),
         [`kube_agent_suppress_allowance_cores${of('class="all"')}`]: '0.64x40',
         [`kube_agent_suppress_floor_cores${OF}`]: '0.64x40',
         [`kube_agent_pods${of('class="BE"')}`]: '2x40',
@@ -335,8 +344,17 @@ const CASES: Readonly<Record<string, AlertCases>> = {
       says: 'The offline pods on n1 have shared 640m cores for 30 minutes: online work fills the node.',
     },
     quiet: [
+      // Only decided.
+      { series: {
+        ...done(0),
+        [`kube_agent_suppress_allowance_cores${of('class="all"')}`]: '0.64x40',
+        [`kube_agent_suppress_floor_cores${OF}`]: '0.64x40',
+        [`kube_agent_pods${of('class="BE"')}`]: '2x40',
+        [`kube_agent_pods${of('class="OT"')}`]: '0x40',
+      }, at: '35m' },
       {
         series: {
+          ...done(1),
           [`kube_agent_suppress_allowance_cores${of('class="all"')}`]: '0.64x40',
           [`kube_agent_suppress_floor_cores${OF}`]: '0.64x40',
           [`kube_agent_pods${of('class="BE"')}`]: '0x40',
@@ -346,6 +364,7 @@ const CASES: Readonly<Record<string, AlertCases>> = {
       },
       {
         series: {
+          ...done(1),
           [`kube_agent_suppress_allowance_cores${of('class="all"')}`]: '0.64x20 3 0.64x20',
           [`kube_agent_suppress_floor_cores${OF}`]: '0.64x40',
           [`kube_agent_pods${of('class="BE"')}`]: '2x40',
@@ -356,32 +375,39 @@ const CASES: Readonly<Record<string, AlertCases>> = {
   },
   KubeAgentAllowanceSwings: {
     fires: {
-      series: { [`kube_agent_suppress_swinging${OF}`]: '1x20' },
+      series: { ...done(1), [`kube_agent_suppress_swinging${OF}`]: '1x20' },
       at: '11m',
       labels: TARGET,
       says: 'The allowance of offline work on n1 has swung for 10 minutes although its dwell time was widened.',
     },
-    quiet: [{ series: { [`kube_agent_suppress_swinging${OF}`]: '1x8 0 1x9' }, at: '11m' }],
+    quiet: [
+      // Only decided.
+      { series: { ...done(0), [`kube_agent_suppress_swinging${OF}`]: '1x20' }, at: '11m' },{ series: { ...done(1), [`kube_agent_suppress_swinging${OF}`]: '1x8 0 1x9' }, at: '11m' }],
   },
   KubeAgentSalesStopped: {
     fires: {
-      series: { [`kube_agent_sales_stopped${OF}`]: '1x70' },
+      series: { ...done(1), [`kube_agent_sales_stopped${OF}`]: '1x70' },
       at: '65m',
       labels: TARGET,
       says: 'n1 has offered no more than what is allocated for an hour, as memory is short or a pod must go.',
     },
-    quiet: [{ series: { [`kube_agent_sales_stopped${OF}`]: '1x50 0 1x20' }, at: '65m' }],
+    quiet: [
+      // Only decided.
+      { series: { ...done(0), [`kube_agent_sales_stopped${OF}`]: '1x70' }, at: '65m' },{ series: { ...done(1), [`kube_agent_sales_stopped${OF}`]: '1x50 0 1x20' }, at: '65m' }],
   },
   KubeAgentOversold: {
     fires: {
-      series: { [`kube_agent_resource_offer_bound${of('resource="be-cpu",bound="allocated"')}`]: '1x200' },
+      series: { ...done(1), [`kube_agent_resource_offer_bound${of('resource="be-cpu",bound="allocated"')}`]: '1x200' },
       at: '185m',
       labels: { ...TARGET, resource: 'be-cpu', bound: 'allocated' },
       says: 'For three hours be-cpu on n1 has been allocated beyond what would be offered now: offline pods there get less than they asked for.',
     },
     quiet: [
+      // Only decided.
+      { series: { ...done(0), [`kube_agent_resource_offer_bound${of('resource="be-cpu",bound="allocated"')}`]: '1x200' }, at: '185m' },
       {
         series: {
+          ...done(1),
           [`kube_agent_resource_offer_bound${of('resource="be-cpu",bound="allocated"')}`]: '1x100 0x100',
           [`kube_agent_resource_offer_bound${of('resource="be-cpu",bound="formula"')}`]: '0x100 1x100',
         },

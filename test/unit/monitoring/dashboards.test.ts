@@ -37,6 +37,17 @@ describe('the shipped dashboards', () => {
     }
   })
 
+  it('take only the agents where others have metrics of the same name', () => {
+    const shared = PANEL_QUERIES.filter(({ expr }) => /\b(?:process|nodejs)_/.test(expr))
+    expect(shared.length).toBeGreaterThan(3)
+    for (const { title, expr } of shared)
+      for (const { name, matchers } of namesIn(filledIn(expr)).selectors)
+        expect({ name, job: matchers.some(({ label, value }) => label === 'job' && value === 'kube-agent') }, title).toEqual({
+          name,
+          job: true,
+        })
+  })
+
   it('ask in PromQL', (context) => {
     needsPromtool(context)
     const rules = PANEL_QUERIES.map(({ expr }, index) => ({ record: `panel:${index}`, expr: filledIn(expr) }))

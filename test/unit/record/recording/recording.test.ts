@@ -233,6 +233,34 @@ describe('trouble', () => {
     }
   })
 
+  it('with ticks, all of which fail, is written all the same: nothing gathers in memory', async () => {
+    const path = join(directory, 'a.recording')
+    const recorded = recordingInto(new FileStore(path, 1 << 20))
+    for (const seq of upTo(30)) {
+      recorded.recording.sensed({ ...snapshotOf({ nowMs: seq * 1000, pods: noise(seq) }), seq }, {}, CONFIG)
+      await settled()
+    }
+    const { seqs, damage } = await seqsOf(path)
+    expect(seqs.length).toBeGreaterThan(25)
+    expect(seqs).toEqual(upTo(seqs.length))
+    expect(damage).toEqual([])
+    await recorded.recording.end()
+    expect((await seqsOf(path)).seqs).toEqual(upTo(30))
+    expect(recorded.states).toEqual([])
+  })
+
+  it('leaves room to others on the disk, and begins no file where there is none', async () => {
+    const modest = recordingInto(new DirectoryStore(directory, 1 << 20, Number.MAX_SAFE_INTEGER))
+    await record(modest, upTo(3))
+    await vi.waitFor(() => expect(modest.states[0]?.pausedBy).toMatch(/has less than \d+ bytes free$/))
+    await modest.recording.end()
+    expect(readdirSync(directory)).toEqual([])
+    const content = recordingInto(new DirectoryStore(directory, 1 << 20, 1))
+    await record(content, upTo(3))
+    await content.recording.end()
+    expect((await seqsOf(directory)).seqs).toEqual([1, 2, 3])
+  })
+
   it('with a value that can’t be recorded never reaches the tick', async () => {
     const recorded = recordingInto(new DirectoryStore(directory, 1 << 20))
     recorded.recording.sensed(snapshotOf({ nowMs: 1 }), { odd: () => 1 }, CONFIG)
