@@ -46,4 +46,9 @@ export interface AgentOptions {
   readonly tape?: Tape
   /** Monotonic milliseconds, to tell how long a tick took. */
   readonly stopwatch: () => number
+  /**
+   * CPU time that this process has used, in ms.
+   * @default the stopwatch, as if nothing else ran
+   */
+  readonly cpuMs?: () => number
 }

@@ -135,8 +135,8 @@ export class Agent {
   }
 
   #body(at: Instant, lateMs: number): TickRecord {
-    const { sensor, mode, writing, evictor, tape, stopwatch } = this.#options
-    const started = stopwatch()
+    const { sensor, mode, writing, evictor, tape, stopwatch, cpuMs = stopwatch } = this.#options
+    const [started, startedCpuMs] = [stopwatch(), cpuMs()]
     const calm = this.#pace.isCalm(at.nowMs, sensor.podsChanged)
     const journaled = writing?.journal.entries ?? NOTHING_JOURNALED
     this.#takeEnded(at.nowMs)
@@ -180,7 +180,7 @@ export class Agent {
       ...(writing === undefined ? {} : { journalHealth: writing.journal.health }),
     }
     const tookMs = stopwatch() - started
-    if (!calm) this.#pace.hotTook(tookMs)
+    if (!calm) this.#pace.hotTook(cpuMs() - startedCpuMs)
     return { mode, snapshot, decision, plan, results, journaled, ...told, tookMs, lateMs }
   }
 
@@ -204,11 +204,12 @@ export class Agent {
     if (ended.length === 0) return
     this.#ended = [...this.#ended, ...ended]
     this.#options.sensor.knobs.observe(ended, nowMs)
+    this.#drift?.wrote(ended, nowMs)
   }
 
   #actuate(writing: Writing, plan: Plan, nowMs: number): StepResult[] {
     const { sensor } = this.#options
-    const results = writing.actuator.apply(plan, { limited: true })
+    const results = writing.actuator.apply(plan, { limited: true, nowMs })
     sensor.knobs.observe(results, nowMs)
     this.#drift?.wrote(results, nowMs)
     // A pod's set could not be narrowed: it has a container that was not there when they were listed.

@@ -17,6 +17,11 @@ export function realNow(): Instant {
   return { nowMs: performance.now(), wallMs: Date.now() }
 }
 
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
 /** Opens the node's kernel interfaces as configured. */
 export function openNode(config: Config): OpenedKernel {
   return openKernel({
@@ -90,6 +95,7 @@ export function composeAgent({
       ...(tape === undefined ? {} : { tape }),
       sink,
       stopwatch: () => performance.now(),
+      cpuMs,
     })
     return { agent, pods }
   } catch (thrown) {

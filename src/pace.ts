@@ -6,7 +6,8 @@ import type { Config } from './config/index.ts'
 
 /**
  * Of one CPU, the most that hot ticks may take. On a small or slow machine their own use would else be what keeps the node hot: it counts as use
- * of the system, offline work is cut for it, presses against its allowance, and is cause for the next hot tick.
+ * of the system, offline work is cut for it, presses against its allowance, and is cause for the next hot tick. CPU time, not time on the clock: an
+ * agent that others keep from running has all the more reason to be quick.
  */
 const MOST_SHARE = 0.25
 /** Of the newest tick in the mean time that one takes: some ten ticks are remembered. */
@@ -63,9 +64,10 @@ export class Pace {
     return calm
   }
 
-  /** A tick that was not calm took so long. */
-  hotTook(ms: number): void {
-    this.#hotTookMs += (ms - this.#hotTookMs) * NEWEST
+  /** A tick that was not calm took so much CPU time, in ms. One beyond all measure counts as the dearest that makes a difference. */
+  hotTook(cpuMs: number): void {
+    const counts = Math.min(cpuMs, this.#loop.calmMs * MOST_SHARE)
+    this.#hotTookMs += (counts - this.#hotTookMs) * NEWEST
   }
 
   /** From an alarm on the hot pace lasts for a calm pause at least, whatever the tick makes of it: one that goes on must not force a tick on every beat. */

@@ -10,7 +10,7 @@ const DEPLOY = resolve(import.meta.dirname, '../../deploy')
 export const MANIFESTS: readonly (Case & { readonly file: string; readonly about: string })[] = [
   {
     file: 'observe.yaml',
-    about: `The chart with its default values: agents that sense and decide, and change nothing.`,
+    about: `The chart with its default values: agents that sense and decide, and change nothing. No way back from enforce.yaml: release.yaml is.`,
     values: {},
   },
   {
@@ -20,7 +20,7 @@ export const MANIFESTS: readonly (Case & { readonly file: string; readonly about
   },
   {
     file: 'release.yaml',
-    about: `The chart with config.mode: enforce and releaseNodes: true, to be applied before an uninstall: puts every node back as it was.`,
+    about: `The chart with config.mode: enforce and releaseNodes: true, to be applied before kubectl delete -f: puts every node back as it was.`,
     values: { config: { mode: 'enforce' }, releaseNodes: true },
   },
 ]

@@ -29,7 +29,9 @@ type object = map[string]interface{}
 type request struct {
 	Release   string `json:"release"`
 	Namespace string `json:"namespace"`
-	Values    object `json:"values"`
+	// Of the cluster, as in v1.30.0.
+	KubeVersion string `json:"kubeVersion"`
+	Values      object `json:"values"`
 }
 
 type answer struct {
@@ -148,7 +150,7 @@ func (c *chart) render(asked request) (map[string]string, error) {
 		"Chart":        c.meta,
 		"Files":        files{c.directory},
 		"Release":      object{"Name": asked.Release, "Namespace": asked.Namespace, "Service": "Helm", "IsInstall": true, "IsUpgrade": false, "Revision": 1},
-		"Capabilities": object{"KubeVersion": object{"Version": "v1.30.0", "Major": "1", "Minor": "30"}},
+		"Capabilities": object{"KubeVersion": object{"Version": asked.KubeVersion}},
 	}
 	rendered := map[string]string{}
 	for _, name := range names {

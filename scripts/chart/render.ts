@@ -26,6 +26,8 @@ export interface Case {
   readonly release?: string
   /** @default kube-agent */
   readonly namespace?: string
+  /** Of the cluster. @default v1.26.0, the oldest that the chart is for: what it gives there, every later one takes */
+  readonly kubeVersion?: string
   readonly values?: Readonly<Record<string, unknown>>
 }
 
@@ -87,9 +89,10 @@ function renderer(): string {
 
 /** Renders each of the cases, in their order. Throws where the program itself fails. */
 export function renderChart(cases: readonly Case[], chart = CHART): Rendered[] {
-  const requests = cases.map(({ release = 'kube-agent', namespace = 'kube-agent', values = {} }) => ({
+  const requests = cases.map(({ release = 'kube-agent', namespace = 'kube-agent', kubeVersion = 'v1.26.0', values = {} }) => ({
     release,
     namespace,
+    kubeVersion,
     values,
   }))
   const run = spawnSync(renderer(), [chart], {

@@ -63,6 +63,7 @@ const pool = object(
     nodeLabel: labelKey,
     values: { type: 'array', items: labelValue, minItems: 1, uniqueItems: true },
     agent: flag,
+    release: flag,
     config: { $ref: '#/definitions/config' },
   },
   ['name', 'nodeLabel', 'values'],

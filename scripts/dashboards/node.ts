@@ -3,6 +3,8 @@ import type { Dashboard, Row } from './panels.ts'
 
 /** Only of the node that was picked. */
 const own = (metric: string, matchers = '') => `${metric}{instance="$instance"${matchers === '' ? '' : `, ${matchers}`}}`
+/** For metrics whose names others have too: the kubelet and node_exporter may go by the same instance. */
+const AGENT = 'job="kube-agent"'
 const rate = (metric: string, matchers = '') => `rate(${own(metric, matchers)}[$__rate_interval])`
 const quantile = (q: number, histogram: string) => `histogram_quantile(${q}, ${rate(`${histogram}_bucket`)})`
 /** Units of a resource in cores or bytes. */
@@ -356,7 +358,7 @@ const agent: Row = {
       kind: 'timeseries',
       unit: 'cores',
       width: 8,
-      queries: [{ expr: rate('process_cpu_seconds_total'), legend: 'agent' }],
+      queries: [{ expr: rate('process_cpu_seconds_total', AGENT), legend: 'agent' }],
     },
     {
       title: 'Memory',
@@ -365,8 +367,8 @@ const agent: Row = {
       unit: 'bytes',
       width: 8,
       queries: [
-        { expr: own('process_resident_memory_bytes'), legend: 'resident' },
-        { expr: own('nodejs_heap_size_used_bytes'), legend: 'heap' },
+        { expr: own('process_resident_memory_bytes', AGENT), legend: 'resident' },
+        { expr: own('nodejs_heap_size_used_bytes', AGENT), legend: 'heap' },
       ],
     },
     {

@@ -11,6 +11,7 @@ import {
   errnoOf,
   formatKnobValue,
   identicalValue,
+  IoLimits,
   isHeld,
   isSuccess,
   type KnobSetting,
@@ -28,12 +29,24 @@ const MAX_CPUSET_STEPS = 64
  * is below this share of the limit does not get there between the look and the write.
  */
 const SURELY_BELOW = 0.9
+/** A sick disk may keep a write or its sync for long, and the loop with it: so one that has failed is tried again only after this. */
+const SAVE_AGAIN_MS = 1000
+
+/** How a plan is to be executed. */
+interface Applying {
+  /** For ticks: dear steps past a bound are left for the next one, and those that may take seconds are only begun. */
+  readonly limited: boolean
+  /** Of the tick. @default originals that could not be saved just now are tried again at once */
+  readonly nowMs?: number
+}
 
 export class Actuator {
   readonly #kernel: KernelPort
   readonly #journal: RestoreJournal
   readonly #lane: SlowLane
   readonly #memory: GroupMemory = { usageBytes: 0, inactiveFileBytes: 0 }
+  /** Why originals could not be saved, and when it is to be tried again. */
+  #unsaved: { readonly errno: string; readonly untilMs: number } | undefined
 
   constructor(kernel: KernelPort, journal: RestoreJournal) {
     this.#kernel = kernel
@@ -45,16 +58,13 @@ export class Actuator {
     })
   }
 
-  /**
-   * Executes the plan in order. `limited` is for ticks: dear steps past a bound are left for the next one, and those that may take seconds are
-   * only begun. One result per step tried; a step that is under way already is not tried again.
-   */
-  apply(plan: Plan, { limited }: { readonly limited: boolean }): StepResult[] {
+  /** Executes the plan in order. One result per step tried; a step that is under way already is not tried again. */
+  apply(plan: Plan, { limited, nowMs = Infinity }: Applying): StepResult[] {
     this.#lane.retain(plan)
     const steps = limited ? this.#withinBudget(plan) : plan
     if (steps.length === 0) return []
     this.#journal.dropRemade(new Set(steps.map((step) => step.group)))
-    const unsaved = this.#saveOriginals(steps)
+    const unsaved = this.#saveOriginals(steps, nowMs)
     const results: StepResult[] = []
     for (const step of steps) {
       const isSafe = unsaved === undefined || this.#journal.has(step.group, step.kind)
@@ -88,7 +98,9 @@ export class Actuator {
    * Puts missing originals on disk. When that fails, its errno: then only knobs whose original is safe are written, so that a full disk stops
    * new limits, but neither suppression nor restoring.
    */
-  #saveOriginals(steps: Plan): string | undefined {
+  #saveOriginals(steps: Plan, nowMs: number): string | undefined {
+    if (this.#unsaved !== undefined && nowMs < this.#unsaved.untilMs) return this.#unsaved.errno
+    this.#unsaved = undefined
     try {
       const copies = copiesBelow(steps, this.#kernel, this.#journal)
       const below = setsBelow(steps, this.#kernel, this.#journal)
@@ -97,7 +109,9 @@ export class Actuator {
       for (const { group, kind, holds } of copies) this.#journal.willWrite(group, kind, { value: holds, holds })
       return undefined
     } catch (thrown) {
-      return errnoOf(thrown) ?? 'EIO'
+      const errno = errnoOf(thrown) ?? 'EIO'
+      if (Number.isFinite(nowMs)) this.#unsaved = { errno, untilMs: nowMs + SAVE_AGAIN_MS }
+      return errno
     }
   }
 
@@ -155,10 +169,11 @@ export class Actuator {
    * A write that went wrong may have left something else than was there and than was wanted: a part of the value, or what the kernel makes of it.
    * It is the agent's doing all the same, and has to go back on a release.
    */
-  #noteRemains({ group, kind }: Step, before: KnobValue | undefined): void {
+  #noteRemains({ group, kind, value }: Step, before: KnobValue | undefined): void {
     const holds = this.#kernel.readKnob(group, kind)
-    if (holds === undefined || isHeld(before, holds) || this.#journal.knows(group, kind, holds)) return
-    this.#journal.willWrite(group, kind, { value: holds, holds })
+    const left = holds instanceof IoLimits && value instanceof IoLimits ? remainsOf(value, holds, before) : holds
+    if (left === undefined || isHeld(before, left) || this.#journal.knows(group, kind, left)) return
+    this.#journal.willWrite(group, kind, { value: left, holds })
   }
 
   /** What came of a write, by what the knob reads after it. A knob that has its original again leaves the journal. */
@@ -205,4 +220,10 @@ export class Actuator {
     this.#journal.willWrite(group, kind, { value, holds })
     return holds
   }
+}
+
+/** Of the devices that a write spoke for those whose limits are no longer what they were: all others are somebody else's, and stay that on a release. */
+function remainsOf(written: IoLimits, reads: IoLimits, before: KnobValue | undefined): IoLimits {
+  const devices = [...written.devices.keys()].map((device) => [device, reads.of(device)] as const)
+  return IoLimits.of(devices.filter((device) => !isHeld(before, IoLimits.of([device]))))
 }

@@ -16,7 +16,8 @@ Looks at the kernel, the cgroups, every knob, the kubelet, permissions, the stat
 and the API server, and says of each what was found and what to do. It needs no running agent, does
 not disturb one, and writes nothing. Each finding is ok, a note, a warning (the main job is done with
 a loss) or a failure (it can't be done here). Judged as for mode enforce, whatever the mode is, and by
-what this process may do: run it as the agent is run, in its pod or as its user.
+what this process may do: run it as the agent is run, as its user or in its pod. The pod of an agent
+that only observes fails for the rights and mounts that it is not given. Most is known on the host.
 
 Exits 4 when there is a failure, and with --strict also when there is a warning; 0 otherwise.`,
   flags: {

@@ -4,6 +4,7 @@ import { openStateDirectory } from '../actuate/index.ts'
 import type { Tape, TickSink } from '../agent.ts'
 import { fileSettings, type Config } from '../config/index.ts'
 import { lasting, type Memory } from '../decide/index.ts'
+import { messageOf } from '../model/index.ts'
 import {
   type ConfigObject,
   DirectoryStore,
@@ -19,6 +20,8 @@ import { VERSION } from './version.ts'
 
 /** A disk that hangs must not keep the agent from ending. */
 const MOST_END_MS = 2000
+/** Room for a restore journal and a log many times over. */
+const LEAVE_BYTES = 64 * 1024 * 1024
 
 /** A recording of what an agent under `config` decides, into a store. */
 export function recordingInto(
@@ -51,8 +54,8 @@ export function recordedSink(sink: TickSink, recording: Recording, afterTick: ()
 }
 
 /**
- * What a running agent tells of its ticks, and to whom: with recording.enabled also to a recording, which ends with the teardown. Throws
- * E_STATE_DIR for a directory that can't be made or that others may write in.
+ * What a running agent tells of its ticks, and to whom: with recording.enabled also to a recording, which ends with the teardown. In a directory
+ * that can't be made, or that others may write in, nothing is recorded, and it is said: to protect online work matters more.
  */
 export function keepRecording(
   config: Config,
@@ -61,8 +64,15 @@ export function keepRecording(
 ): { readonly sink: TickSink; readonly tape?: Tape } {
   const { enabled, directory, maxBytes, segmentBytes } = config.recording
   if (!enabled) return { sink }
-  openStateDirectory(directory)
-  const recording = recordingInto(new DirectoryStore(directory, maxBytes), config, {
+  try {
+    openStateDirectory(directory)
+  } catch (thrown) {
+    const reason = messageOf(thrown)
+    recorder.recording({ pausedBy: reason, over: true, ticks: 0, missedTicks: 0, bytes: 0 })
+    logger.error({ directory, reason }, 'nothing is recorded; the agent goes on')
+    return { sink }
+  }
+  const recording = recordingInto(new DirectoryStore(directory, maxBytes, LEAVE_BYTES), config, {
     segmentBytes,
     onChange: (state) => {
       recorder.recording(state)

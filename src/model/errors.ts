@@ -76,7 +76,7 @@ export const ERRORS = {
   E_NO_SUBJECT: {
     exit: EXIT.usage,
     meaning: 'There is no such thing to explain; near matches are named.',
-    hint: 'Name a pod (NAMESPACE/NAME), a CPU (cpu 3) or a resource (resource be-cpu).',
+    hint: 'Name a pod (pod NAMESPACE/NAME), a CPU (cpu 3), a resource (resource be-cpu) or a knob (knob PATH).',
   },
   E_GROUP_NAME: {
     exit: EXIT.failed,

@@ -1,15 +1,17 @@
 /**
- * The HTTP server: read-only but for the level of the log, bounded in everything a client can send (URL, headers, time, connections, a
- * body of some bytes for that level and else none), and without any work on the node. It shares its thread with the loop that suppresses offline work, so no request may cost more than
- * milliseconds.
+ * The HTTP server: read-only but for the level of the log, bounded in everything a client can send (URL, headers, time, connections, one
+ * request at a time, a body of some bytes for that level and else none), and without any work on the node. It shares its thread with the
+ * loop that suppresses offline work, so no request may cost more than milliseconds, and all of them no more than their share (budget.ts).
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { AgentError, errnoOf, type Instant, messageOf } from '../model/index.ts'
 import type { Logger, Recorder } from '../record/index.ts'
-import { type Answer, refuse, text } from './answers.ts'
+import { type Answer, refuse, type Refusal, text } from './answers.ts'
+import { AnswerBudget } from './budget.ts'
+import { boundConnections, OneAtATime } from './connections.ts'
 import { MAX_LEVEL_BYTES } from './log-level.ts'
 import type { PageContext } from './pages.ts'
-import { route, takesBody } from './routes.ts'
+import { isProbe, route, takesBody } from './routes.ts'
 
 /** More clients at once than scrapers, probes and people make up would only be there to do harm. */
 const MAX_CONNECTIONS = 64
@@ -18,6 +20,8 @@ const MAX_URL_CHARS = 2048
 /** For the whole request, headers included. */
 const REQUEST_TIMEOUT_MS = 5_000
 const KEEP_ALIVE_MS = 15_000
+/** Longer than a request may take, which has an answer of its own. */
+const STALLED_MS = 10_000
 const CHECK_INTERVAL_MS = 1_000
 const DEFAULT_LIVE_MAX_AGE_MS = 10_000
 /** Request lines hold a path only; the rest of the URL is of no interest. */
@@ -44,6 +48,11 @@ export interface HttpOptions {
    * @default 15000
    */
   readonly keepAliveMs?: number
+  /**
+   * How long a client may take nothing of an answer that waits for it, in ms.
+   * @default 10000
+   */
+  readonly stalledMs?: number
 }
 
 export interface HttpServer {
@@ -63,8 +72,11 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     logger,
     liveMaxAgeMs = DEFAULT_LIVE_MAX_AGE_MS,
     keepAliveMs = KEEP_ALIVE_MS,
+    stalledMs = STALLED_MS,
   } = options
   const context: PageContext = { recorder, now, liveMaxAgeMs, logger, configText, configJson }
+  const budget = new AnswerBudget()
+  const oneAtATime = new OneAtATime()
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -74,7 +86,8 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
     },
     (request, response) => {
-      answer(request, context, logger)
+      if (!oneAtATime.admits(request, response)) return
+      answer(request, context, budget)
         .then((answered) => send(request, response, answered))
         .catch((thrown: unknown) => {
           logger.error({ err: thrown }, 'http answer not sent')
@@ -83,6 +96,8 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     },
   )
   server.maxConnections = MAX_CONNECTIONS
+  server.timeout = stalledMs
+  boundConnections(server)
   const port = await listen(server, options)
   // Without a listener an error of the listening socket (such as EMFILE on accept) would end the agent.
   server.on('error', (error) => logger.warn({ err: error }, 'http server error'))
@@ -115,22 +130,42 @@ function close(server: Server): Promise<void> {
 }
 
 /** Never rejects: a fault in a page is an answer too, and its details go to the log instead of to the client. */
-async function answer(request: IncomingMessage, context: PageContext, logger: Logger): Promise<Answer> {
+async function answer(request: IncomingMessage, context: PageContext, budget: AnswerBudget): Promise<Answer> {
   const { method = '', url = '/', headers } = request
   const { accept = '', origin } = headers
+  const { now, logger } = context
   if (url.length > MAX_URL_CHARS) return refuse(414, { message: `the URL is longer than ${MAX_URL_CHARS} characters` }, accept)
   if (!URL.canParse(url, BASE)) return refuse(400, { message: 'not a URL' }, accept)
   const { pathname: path, searchParams: query } = new URL(url, BASE)
   try {
     const sent = await bodyOf(request, takesBody(method, path))
     if (sent === undefined) return refuse(413, { message: bodyRule(takesBody(method, path)) }, accept)
-    const peer = request.socket.remoteAddress ?? ''
-    return await route({ method, path, query, accept, peer, ...(origin === undefined ? {} : { origin }), ...sent }, context)
+    const began = now().nowMs
+    if (!budget.allows(began) && !isProbe(path)) return refuse(503, BUSY, accept)
+    const asked = { method, path, query, accept, peer: peerOf(request), ...(origin === undefined ? {} : { origin }), ...sent }
+    const answered = await route(asked, context)
+    budget.spend(now().nowMs - began)
+    return answered
   } catch (thrown) {
     logger.error({ err: thrown, path }, 'http request failed')
     return text(500, 'internal error, see the log of the agent\n')
   }
 }
+
+const BUSY: Refusal = {
+  message: 'too many requests: answers have had their share of the time of the agent',
+  hint: 'Ask again in a second. If this stays, find who asks so often.',
+  headers: { 'Retry-After': '1' },
+}
+
+/** The address of the client; empty where a proxy says that it asks for somebody else. */
+function peerOf({ headers, socket }: IncomingMessage): string {
+  const isForwarded = FORWARDED.some((name) => headers[name] !== undefined)
+  return isForwarded ? '' : (socket.remoteAddress ?? '')
+}
+
+/** RFC 7239, RFC 9110 §7.6.3, and what was used before them. */
+const FORWARDED = ['forwarded', 'via', 'x-forwarded-for', 'x-real-ip']
 
 function bodyRule(takes: boolean): string {
   return takes ? `a body here is at most ${MAX_LEVEL_BYTES} bytes, with its Content-Length` : 'a request with a body is not read'

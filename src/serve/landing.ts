@@ -28,7 +28,7 @@ const PAGE_POLICY = [
 ].join('; ')
 
 /** `/` in the form that was asked for. */
-export function landing({ format }: Request, { recorder, now }: PageContext, links: readonly Link[]): Answer {
+export function landing({ format }: Request, { recorder, now, liveMaxAgeMs }: PageContext, links: readonly Link[]): Answer {
   if (format === 'json') return json(200, { pages: links.map(({ path, about }) => ({ path, about })) })
   const status = recorder.status(now().nowMs)
   const brief = briefStatus(status)
@@ -40,6 +40,7 @@ export function landing({ format }: Request, { recorder, now }: PageContext, lin
     node: escape(status.nodeName),
     version: escape(status.version),
     brief: escape(brief),
+    staleMs: String(liveMaxAgeMs),
     page: escape(page),
     links: items.join('\n'),
   }

@@ -9,6 +9,7 @@ import {
   renderStatus,
 } from '../record/index.ts'
 import { type Answer, compactJson, json, refuse, text } from './answers.ts'
+import { MEDIA_TYPES } from './negotiate.ts'
 import type { Request } from './request.ts'
 
 export interface PageContext {
@@ -57,7 +58,7 @@ export function statusz({ query, format }: Request, { recorder, now }: PageConte
 export function configz({ format, accept }: Request, { configText, configJson }: PageContext): Answer {
   const show = format === 'json' ? configJson : configText
   if (show === undefined) return refuse(404, { message: `the configuration is not shown here as ${format}` }, accept)
-  return { ...text(200, show()), ...(format === 'json' ? { type: json(200, null).type } : {}) }
+  return { status: 200, type: MEDIA_TYPES[format], body: show() }
 }
 
 export function journal({ query, accept }: Request, { recorder }: PageContext): Answer {

@@ -17,6 +17,8 @@ interface Route {
   readonly forms: readonly [Format, ...Format[]]
   readonly get: (request: Request, context: PageContext) => Answer | Promise<Answer>
   readonly put?: (request: Request, context: PageContext) => Answer
+  /** Answered however much is asked: what the kubelet asks, at next to no cost. */
+  readonly isProbe?: true
 }
 
 /** In the order of the landing page. */
@@ -28,8 +30,14 @@ const ROUTES: readonly Route[] = [
     get: (request, context) => landing(request, context, ROUTES),
   },
   { path: '/metrics', about: 'metrics for Prometheus', forms: ['text'], get: metrics },
-  { path: '/livez', about: 'whether the loop turns', forms: ['text'], get: livez },
-  { path: '/readyz', about: 'whether the agent does its work; ?verbose lists the checks', forms: ['text', 'json'], get: readyz },
+  { path: '/livez', about: 'whether the loop turns', forms: ['text'], get: livez, isProbe: true },
+  {
+    path: '/readyz',
+    about: 'whether the agent does its work; ?verbose lists the checks',
+    forms: ['text', 'json'],
+    get: readyz,
+    isProbe: true,
+  },
   {
     path: '/statusz',
     about: 'how agent and node stand; ?brief for one line, ?format=json for programs, with every pod',
@@ -51,7 +59,7 @@ const ROUTES: readonly Route[] = [
   { path: '/history', about: 'the last ten minutes in numbers as JSON: ?since=NUMBER', forms: ['json'], get: history },
   {
     path: '/explain',
-    about: 'why: ?subject=pod/NAMESPACE/NAME, cpu/N, resource/be-cpu or group/PATH; ?format=json',
+    about: 'why: ?subject=pod/NAMESPACE/NAME, cpu/N, resource/be-cpu, knob/PATH/FILE or group/PATH; ?format=json',
     forms: ['text', 'json'],
     get: explain,
   },
@@ -67,6 +75,11 @@ const ROUTES: readonly Route[] = [
 /** Whether a body is read at all. */
 export function takesBody(method: string, path: string): boolean {
   return method === 'PUT' && ROUTES.some((route) => route.path === path && route.put !== undefined)
+}
+
+/** Whether it is a page that the kubelet asks for. */
+export function isProbe(path: string): boolean {
+  return ROUTES.some((route) => route.path === path && route.isProbe === true)
 }
 
 /** Answers one request. Throws only for a bug. */

@@ -56,6 +56,7 @@ const CASES: readonly (readonly [line: string, found: readonly string[]])[] = [
   ['explain ', ['cpu', 'group', 'knob', 'pod', 'resource']],
   ['explain --json resource ot', ['ot-cpu', 'ot-memory']],
   ['explain --address … pod ', ['default/flink', 'default/web']],
+  ['explain --address=… pod ', ['default/flink', 'default/web']],
   ['explain --address 127.0.0.1:1 pod ', []],
   ['completion ', ['bash', 'fish', 'zsh']],
   ['config check so', ['some.yaml']],
@@ -158,6 +159,7 @@ describe('completion of zsh', () => {
       for (const [typed, completed] of [
         ['kube-agent stat', /\$ kube-agent status$/m],
         [`kube-agent explain -a ${address} pod default/f`, / pod default\/flink$/m],
+        [`kube-agent explain --address=${address} pod default/w`, / pod default\/web$/m],
         ['kube-agent run --set loop.hot', /--set loop\.hotMs=/],
         ['kube-agent run --mo', /run --mode$/m],
         ['kube-agent explain resource ot-m', /resource ot-memory$/m],

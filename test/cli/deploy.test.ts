@@ -4,13 +4,14 @@
  * seccomp and AppArmor profiles are not part of it.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, describe, expect, it, type TestContext } from 'vitest'
 import { parse, parseAllDocuments, stringify } from 'yaml'
 import { imageOf } from '../../scripts/image/dockerfile.ts'
 import { rootFileSystem } from '../../scripts/image/main.ts'
+import { renderChart, whyNoRenderer } from '../../scripts/chart/render.ts'
 import { DaemonBed } from '../support/daemon-bed.ts'
 import { whyNotHere } from '../support/real-node.ts'
 import { BUNDLE, IS_ROOT } from './program.ts'
@@ -42,8 +43,16 @@ afterEach(async () => {
   bed = undefined
 })
 
-function manifests(file: string): { readonly pod: PodSpec; readonly config: Readonly<Record<string, string>> } {
-  const objects = parseAllDocuments(readFileSync(join(MANIFESTS, file), 'utf8')).map((document) => document.toJS() as Manifest)
+/** What is run: a file of deploy/manifests, or the chart with values of its own. */
+type Source = string | Readonly<Record<string, unknown>>
+
+function manifests(source: Source): { readonly pod: PodSpec; readonly config: Readonly<Record<string, string>> } {
+  const file = typeof source === 'string' ? source : JSON.stringify(source)
+  const texts =
+    typeof source === 'string'
+      ? [readFileSync(join(MANIFESTS, source), 'utf8')]
+      : (renderChart([{ values: source }])[0]?.texts ?? [])
+  const objects = texts.flatMap((text) => parseAllDocuments(text)).map((document) => document.toJS() as Manifest)
   const [daemonSet, map] = ['DaemonSet', 'ConfigMap'].map((kind) => objects.find((object) => object.kind === kind))
   if (daemonSet === undefined || map === undefined) throw new Error(`${file}: no DaemonSet or no ConfigMap`)
   return { pod: daemonSet.spec.template.spec, config: map.data }
@@ -81,12 +90,12 @@ class ImageNode {
 
   /** A command that runs a container of a manifest: `through` for its surroundings, `words` for the rest, its environment. */
   command(
-    file: string,
+    file: Source,
     which: 'containers' | 'initContainers',
   ): { readonly words: string[]; readonly environment: Record<string, string> } {
     const { pod, config } = manifests(file)
     const [container] = pod[which] ?? []
-    if (container === undefined) throw new Error(`${file}: no ${which}`)
+    if (container === undefined) throw new Error(`${JSON.stringify(file)}: no ${which}`)
     for (const [name, text] of Object.entries(config)) writeFileSync(join(this.#config, name), text)
     // What is of this test's node: its pods, its cgroups, its name. A layer of its own, as a pool has one.
     const { node, pods, suppressCpu } = parse(readFileSync(this.#bed.config, 'utf8')) as Record<string, unknown>
@@ -200,6 +209,27 @@ describe('the DaemonSet of deploy/manifests on the image', () => {
     expect(await agent?.stop()).toBe(0)
     expect(bed?.photograph()).toEqual(before)
   })
+})
+
+describe('the DaemonSet of the chart on the image', () => {
+  it(
+    'records while it only observes, into the one directory of the node that it may write',
+    { timeout: 180_000 },
+    async (context) => {
+      const why = whyNoRenderer()
+      if (why !== undefined) context.skip(why)
+      const node = await open(context)
+      if (bed === undefined) throw new Error('no bed')
+      const before = bed.photograph()
+      const { words, environment } = node.command({ config: { recording: { enabled: true } } }, 'containers')
+      const agent = bed.startCommand(words, environment)
+      await expect.poll(async () => (await bed?.get('/readyz'))?.status, { timeout: 30_000 }).toBe(200)
+      expect(await agent.stop()).toBe(0)
+      const recorded = readdirSync(join(bed.stateDirectory, 'recording'))
+      expect(recorded.map((name) => statSync(join(bed?.stateDirectory ?? '', 'recording', name)).size > 100)).toContain(true)
+      expect(bed.photograph()).toEqual(before)
+    },
+  )
 })
 
 describe('the image', () => {

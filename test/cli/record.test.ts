@@ -126,6 +126,24 @@ describe('replay', () => {
 })
 
 describe('a running agent', () => {
+  it('goes on without a recording where its directory can’t be made, and says so', async () => {
+    const settings = `recording.enabled=true,recording.directory=${config}/recordings,${NO_PORT},http.enabled=false`
+    const child = startKubeAgent(['run', '--config', config, '--set', settings])
+    let log = ''
+    child.stderr?.on('data', (data: Buffer) => (log += data.toString()))
+    child.stdout?.on('data', (data: Buffer) => (log += data.toString()))
+    try {
+      for (let waitedMs = 0; !log.includes('nothing is recorded') && waitedMs < 15_000; waitedMs += 50) await sleep(50)
+      expect(log).toMatch(/"reason":"cannot .*c\.yaml\/recordings/)
+      await sleep(500)
+      expect(child.exitCode).toBe(null)
+    } finally {
+      child.kill('SIGTERM')
+      if (child.exitCode === null) await once(child, 'exit')
+    }
+    expect(child.exitCode).toBe(0)
+  })
+
   it('keeps a recording that replays without a difference, and tells its journal page by page', async () => {
     const kept = join(directory, 'kept')
     const settings = `recording.enabled=true,recording.directory=${kept},recording.flushMs=200,http.port=0`

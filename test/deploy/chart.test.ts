@@ -166,7 +166,10 @@ function callsOf(one: Rendered, { releasing }: { readonly releasing: boolean }):
       const whens = OPERATIONS[name].when.split(', ')
       if (name === 'createEviction' || name === 'deletePod')
         return !releasing && config.mode === 'enforce' && config.evict.enabled && whens.some((when) => isOn(config, when))
-      const asks = config.mode === 'enforce' || releasing || podOf(daemonSet).initContainers !== undefined ? whens : whens.filter((when) => when.startsWith('pods.'))
+      const asks =
+        config.mode === 'enforce' || releasing || podOf(daemonSet).initContainers !== undefined
+          ? whens
+          : whens.filter((when) => when.startsWith('pods.'))
       return (READS.includes(name) || asks.length > 0) && asks.some((when) => isOn(config, when))
     })
   })
@@ -312,21 +315,25 @@ describe.each(NAMES)('the chart with %s', (name) => {
 })
 
 describe('an agent that only looks', () => {
-  it('has the mounts below the cgroup tree read-only too, from the Kubernetes on that can do it', { timeout: 60_000 }, (context) => {
-    if (why !== undefined) context.skip(why)
-    const versions = ['v1.26.0', 'v1.30.4', 'v1.31.2-gke.100', 'v1.36.0']
-    const all = renderChart(
-      versions.flatMap((kubeVersion) => [{ kubeVersion }, { kubeVersion, values: { config: { mode: 'enforce' } } }]),
-    )
-    const deeply = all.map((one) => {
-      const [daemonSet] = ofKind('DaemonSet', one)
-      if (daemonSet === undefined) throw new Error(one.error)
-      return podOf(daemonSet).containers[0].volumeMounts.find(({ name }) => name === 'cgroup')?.recursiveReadOnly
-    })
-    const [none, ifPossible] = [undefined, 'IfPossible']
-    expect(deeply).toEqual([none, none, none, none, ifPossible, none, ifPossible, none])
-    expect(schemaProblems(all.flatMap(({ objects }) => objects))).toEqual([])
-  })
+  it(
+    'has the mounts below the cgroup tree read-only too, from the Kubernetes on that can do it',
+    { timeout: 60_000 },
+    (context) => {
+      if (why !== undefined) context.skip(why)
+      const versions = ['v1.26.0', 'v1.30.4', 'v1.31.2-gke.100', 'v1.36.0']
+      const all = renderChart(
+        versions.flatMap((kubeVersion) => [{ kubeVersion }, { kubeVersion, values: { config: { mode: 'enforce' } } }]),
+      )
+      const deeply = all.map((one) => {
+        const [daemonSet] = ofKind('DaemonSet', one)
+        if (daemonSet === undefined) throw new Error(one.error)
+        return podOf(daemonSet).containers[0].volumeMounts.find(({ name }) => name === 'cgroup')?.recursiveReadOnly
+      })
+      const [none, ifPossible] = [undefined, 'IfPossible']
+      expect(deeply).toEqual([none, none, none, none, ifPossible, none, ifPossible, none])
+      expect(schemaProblems(all.flatMap(({ objects }) => objects))).toEqual([])
+    },
+  )
 })
 
 describe('the NetworkPolicy', () => {
@@ -334,13 +341,14 @@ describe('the NetworkPolicy', () => {
     if (why !== undefined) context.skip(why)
     const pods = (kubelet: string): Values => ({ config: { pods: { source: 'kubelet' }, cluster: { kubelet } } })
     const all = renderChart(
-      [{}, pods('https://10.0.0.1:10250'), pods('https://kubelet.internal/'), pods('https://[fd00::1]:4443/')].map((values) => ({
+      [{}, pods('https://10.0.0.1:10250'), pods('https://kubelet.internal'), pods('https://[fd00::1]:4443')].map((values) => ({
         values: { ...values, networkPolicy: { enabled: true } },
       })),
     )
     const ports = all.map((one) => {
       const [policy] = ofKind('NetworkPolicy', one)
-      const { egress } = (policy?.['spec'] ?? { egress: [] }) as {
+      if (policy === undefined) throw new Error(one.error)
+      const { egress } = policy['spec'] as {
         readonly egress: readonly { readonly ports: readonly { readonly port: number }[] }[]
       }
       return egress.flatMap((rule) => rule.ports.map(({ port }) => port))

@@ -232,7 +232,9 @@ describe('a sick disk', () => {
     expect(ticks.length).toBeGreaterThan(100)
     expect(counter.met).toBeGreaterThan(8)
     expect(counter.met).toBeLessThanOrEqual(11)
-    const failed = ticks.filter(({ results }) => results.some(({ outcome }) => outcome.is === 'failed' && outcome.errno === 'EIO'))
+    const failed = ticks.filter(({ results }) =>
+      results.some(({ outcome }) => outcome.is === 'failed' && outcome.errno === 'EIO'),
+    )
     expect(failed.length).toBeGreaterThan(90)
     fileFaults()
     sim.run(1100)

@@ -8,15 +8,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Agent } from '../../src/agent.ts'
 import type { Config } from '../../src/config/index.ts'
-import type {
-  EvictionsView,
-  EvictionWish,
-  Evictor,
-  GroupPath,
-  KernelPort,
-  KnobSetting,
-  Outcome,
-} from '../../src/model/index.ts'
+import type { EvictionsView, EvictionWish, Evictor, Outcome } from '../../src/model/index.ts'
 import { NO_EVICTIONS } from '../../src/model/index.ts'
 import { Sensor } from '../../src/sense/index.ts'
 import { ModelKernel, SimNode } from '../../src/sim/index.ts'
@@ -113,40 +105,6 @@ describe('the loop beside a slow write', () => {
       ['ot', 'begun'],
       ['ot', 'applied'],
     ])
-  })
-})
-
-describe('a slow write that does not last', () => {
-  it('again and again, leaves its knob alone past the bound, as any other', async () => {
-    let times = 0
-    const port = (kernel: ModelKernel): KernelPort =>
-      new Proxy(kernel, {
-        get: (target, key) => {
-          if (key === 'writeKnobSlowly') {
-            return async (group: GroupPath, setting: KnobSetting) => {
-              const outcome = await target.writeKnobSlowly(group, setting)
-              times += 1
-              if (setting.kind === 'memoryHigh') target.writeKnob(group, { kind: 'memoryHigh', value: 5 * GIB + times * MIB })
-              return outcome
-            }
-          }
-          const value: unknown = Reflect.get(target, key, target)
-          return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
-        },
-      })
-    const agent = new SimulatedAgent({ dialect: 'v2', directory, config: DEFAULTS, port })
-    sim = agent
-    for (const pod of [OT, LS]) agent.node.addPod(specOf(pod))
-    agent.node.setDemand('ot', 500, 3 * GIB)
-    await agent.runAsync(3000)
-    shortOfMemory(agent, 1100)
-    await agent.runAsync(20_000)
-    expect(times).toBeGreaterThan(DEFAULTS.drift.maxPerMinute)
-    const conceded = agent.records.flatMap(({ drift }) => [...(drift?.news ?? [])]).filter(({ is }) => is === 'conceded')
-    expect(conceded.map(({ drift: { kind, unheld } }) => [kind, unheld])).toEqual([['memoryHigh', true]])
-    const before = times
-    await agent.runAsync(10_000)
-    expect(times).toBe(before)
   })
 })
 
@@ -253,25 +211,6 @@ describe('the guard', () => {
     agent.run(3000)
     expect(agent.failures).toHaveLength(failures)
     expect(agent.beats).toBeGreaterThan(0)
-  })
-})
-
-describe('hot ticks', () => {
-  const hotOf = (times: { readonly clockMs?: number; readonly cpuMs?: number }): number => {
-    const agent = new SimulatedAgent({ dialect: 'v2', directory, config: DEFAULTS, ...times })
-    sim = agent
-    for (const pod of [BE, LS]) agent.node.addPod(specOf(pod))
-    agent.node.setDemand('ls', 6000)
-    agent.node.setDemand('be', 8000)
-    agent.run(20_000)
-    const ticks = ticksIn(agent, 10_000)
-    agent.end()
-    return ticks
-  }
-
-  it('come less often where they are dear, but not where the agent is kept from running', () => {
-    expect(hotOf({ clockMs: 100 })).toBeGreaterThanOrEqual(hotTicks(10_000) - 1)
-    expect(hotOf({ cpuMs: 100 })).toBeLessThan(hotTicks(10_000) / 4)
   })
 })
 

@@ -26,7 +26,10 @@ async function answering(...told: readonly [Told, ...Told[]]) {
   })
   const { port } = server.address() as AddressInfo
   return (signal?: AbortSignal) =>
-    ask({ flags: { address: `127.0.0.1:${port}` }, operands: [] }, loadConfig().config, '/statusz', { accept: 'text/plain', signal })
+    ask({ flags: { address: `127.0.0.1:${port}` }, operands: [] }, loadConfig().config, '/statusz', {
+      accept: 'text/plain',
+      signal,
+    })
 }
 
 it('asks again while the agent has no time', async () => {

@@ -133,7 +133,10 @@ describe('the reason of a pod', () => {
   const stateOf = (parts: Parameters<typeof writingTick>[0]) => statusAt(11_250, parts).pods?.[0]
 
   it('is not suppression while nothing is written, nor for a pod that uses all it asked for', () => {
-    expect(stateOf({ pods: [job(2000)] })).toMatchObject({ state: 'squeezed', why: expect.stringMatching(/^all offline/) as unknown })
+    expect(stateOf({ pods: [job(2000)] })).toMatchObject({
+      state: 'squeezed',
+      why: expect.stringMatching(/^all offline/) as unknown,
+    })
     expect(stateOf({ pods: [job(700)] })).toMatchObject({ state: 'fine' })
     for (const mode of ['observe', 'plan'] as const) {
       expect(stateOf({ pods: [job(2000)], mode })).toMatchObject({ state: 'fine' })

@@ -1,8 +1,11 @@
-/** When the agent ticks, by the clock alone. */
+/** When the agent ticks: by the clock alone, and with what its ticks take. */
 import * as fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { Pace } from '../../src/pace.ts'
 import { DEFAULTS } from '../support/config.ts'
+import { SimulatedAgent } from '../support/simulated-agent.ts'
+import { specOf } from '../support/snapshots.ts'
+import { planted } from '../support/trees-on-disk.ts'
 
 const { calmMs, guardMs, hotMs } = DEFAULTS.loop
 
@@ -57,7 +60,7 @@ describe('the pace', () => {
       const pace = new Pace(DEFAULTS)
       hotTicks(pace, 10_000, 1)
       pace.hotTook(spikeMs)
-      expect(Math.max(...gaps(hotTicks(pace, 2000, 1)))).toBeLessThanOrEqual(calmMs * 0.1 + 2 * guardMs)
+      expect(Math.max(...gaps([0, ...hotTicks(pace, 10_000, 1)]))).toBeLessThanOrEqual(calmMs * 0.1 + 2 * guardMs)
     }
   })
 
@@ -68,5 +71,25 @@ describe('the pace', () => {
     expect(pace.isCalm(2 * hotMs, true)).toBe(true)
     expect(pace.isCalm(calmMs + hotMs, false)).toBe(false)
     expect(pace.isCalm(calmMs + 2 * hotMs, false)).toBe(true)
+  })
+})
+
+describe('hot ticks of an agent', () => {
+  const ticksOf = (times: { readonly clockMs?: number; readonly cpuMs?: number }): number => {
+    const agent = new SimulatedAgent({ dialect: 'v2', directory: planted(), config: DEFAULTS, ...times })
+    onTestFinished(() => agent.end())
+    agent.node.addPod(specOf({ uid: 'be', asks: { 'be-cpu': 60, 'be-memory': 8 } }))
+    agent.node.addPod(specOf({ uid: 'ls', qos: 'Burstable', requestsMilli: 4000 }))
+    agent.node.setDemand('ls', 6000)
+    agent.node.setDemand('be', 8000)
+    agent.run(20_000)
+    const from = agent.records.length
+    agent.run(10_000)
+    return agent.records.length - from
+  }
+
+  it('come less often where they are dear, but not where the agent is kept from running', () => {
+    expect(ticksOf({ clockMs: 100 })).toBeGreaterThanOrEqual(10_000 / hotMs - 1)
+    expect(ticksOf({ cpuMs: 100 })).toBeLessThan(10_000 / hotMs / 4)
   })
 })

@@ -49,9 +49,11 @@ end
 function __kube_agent_ask
     set -l words (commandline -opc)
     set -l asks
-    for at in (seq 2 (math (count $words) - 1))
+    for at in (seq 2 (count $words))
         if contains -- $words[$at] --address -a --config -c --set
             set -a asks $words[$at] $words[(math $at + 1)]
+        else if string match -qr -- '^--(address|config|set)=' $words[$at]
+            set -a asks $words[$at]
         end
     end
     $words[1] completion $argv $asks 2>/dev/null

@@ -27,7 +27,7 @@ ${verbs.map(verbCase).join('\n')}
       case $word in (--address | -a | --config | -c | --set) asks+=("$word" "\${words[at+1]}") ;; esac
       ((at += 2))
     else
-      [[ $word == -* ]] || operands+=("$word")
+      case $word in (--address=* | --config=* | --set=*) asks+=("$word") ;; (-*) ;; (*) operands+=("$word") ;; esac
       ((at += 1))
     fi
   done

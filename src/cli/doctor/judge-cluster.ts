@@ -88,7 +88,7 @@ export function judgeConfig(config: Config): readonly Finding[] {
       ? ok('config-mode', 'mode enforce')
       : note(
           'config-mode',
-          `mode ${config.mode}: nothing is written and nothing sold; all of the above is judged as for enforce`,
+          `mode ${config.mode}: nothing is written and nothing sold; all of the above is judged as for enforce, which needs rights and mounts that the pod of an observing agent has not`,
           'When it looks right: mode: enforce.',
         )
   return [mode, ...(advice.length === 0 ? [ok('config-advice', 'nothing in it that is probably not meant')] : advice)]

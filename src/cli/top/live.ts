@@ -46,7 +46,8 @@ export async function live({ first, fetchStatus, intervalMs, staleMs, now }: Liv
         (status) => shown.take(status),
         (thrown: unknown) => shown.fail(messageOf(thrown)),
       )
-      draw()
+      // Not the question that was given up in order to end.
+      if (!ended.signal.aborted) draw()
     }
     return EXIT.ok
   } finally {

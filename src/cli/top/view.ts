@@ -100,7 +100,9 @@ function titleLine({ status, sinceMs, state, colours, columns }: TopView): strin
     lastTick === undefined
       ? 'no tick yet'
       : `tick ${lastTick.seq}, ${formatDuration(lastTick.ageMs + sinceMs)} ago, ${lastTick.pace}`
-  const text = `kube-agent ${version} on ${sentence(nodeName)}, ${mode ?? 'mode not known yet'}, up ${formatDuration(uptimeMs + sinceMs)}, ${tick}`
+  const text = sentence(
+    `kube-agent ${version} on ${nodeName}, ${mode ?? 'mode not known yet'}, up ${formatDuration(uptimeMs + sinceMs)}, ${tick}`,
+  )
   const paused = state.paused ? ` ${colours.inverse(' PAUSED ')}` : ''
   return `${colours.bold(Number.isFinite(columns) ? fit(text, Math.max(1, columns - (state.paused ? 9 : 0))).trimEnd() : text)}${paused}`
 }
@@ -197,8 +199,8 @@ function classLines(status: Status, { columns, colours }: TopView): readonly str
       ` ${bar([{ amount: usedMilli, char, paint }], { columns: width, full, mark: allowedMilli, colours })}`,
       fit(formatMilliCpu(usedMilli), 8, 'right'),
       fit(allowedMilli === undefined ? '-' : formatMilliCpu(allowedMilli), 8, 'right'),
-      ` ${fit(cpus === '' ? '-' : cpus, widest)}`,
-      ` ${identity}`,
+      ` ${fit(cpus === '' ? '-' : sentence(cpus), widest)}`,
+      ` ${sentence(identity)}`,
     ].join(' ')
   }
   const heading = [

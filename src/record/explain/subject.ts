@@ -149,6 +149,8 @@ function distance(word: string, name: string): number {
       const change = (last[column - 1] ?? 0) + (word[row - 1] === name[column - 1] ? 0 : 1)
       current.push(Math.min((last[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1, change))
     }
+    // No row has a smaller least than the one before it: long names that differ early are not compared to their ends.
+    if (Math.min(...current) > MAX_SLIPS) return Infinity
     last = current
   }
   return last[name.length] ?? Infinity

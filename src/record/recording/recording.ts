@@ -62,6 +62,8 @@ export class Recording {
   /** The next segment waits to be begun. */
   #isRolling = false
   #blockSinceMs = 0
+  /** A tick was written of which it is not known yet how it ended. */
+  #isOpen = false
   readonly #queue: Job[] = []
   #waitingBytes = 0
   #draining: Promise<void> = Promise.resolve()
@@ -93,12 +95,15 @@ export class Recording {
     if (this.#over || this.#ended) return
     this.#nowMs = snapshot.nowMs
     try {
+      // A tick that failed never comes back: while all of them do, what they read must not gather here.
+      if (this.#isOpen) this.#handIfDue()
       const encoder = this.#encoderFor(snapshot, memory, config)
       if (encoder === undefined) {
         this.#missedTicks += 1
         return
       }
       if (config !== this.#config) this.#configure(encoder, config)
+      this.#isOpen = true
       encoder.tick(snapshot)
     } catch (thrown) {
       this.#pause(`a tick can't be recorded: ${messageOf(thrown)}`)
@@ -111,9 +116,9 @@ export class Recording {
     if (encoder === undefined) return
     try {
       encoder.digest(digestOfTick(record))
+      this.#isOpen = false
       this.#ticks += 1
-      const isDue = encoder.length >= BLOCK_BYTES || this.#nowMs - this.#blockSinceMs >= this.#options.flushMs
-      if (isDue) this.#hand(encoder)
+      this.#handIfDue()
     } catch (thrown) {
       this.#pause(`a decision can't be recorded: ${messageOf(thrown)}`)
     }
@@ -151,6 +156,13 @@ export class Recording {
   #configure(encoder: EntryEncoder, config: ConfigObject): void {
     encoder.configuration(config, this.#options.settingsOf(config))
     this.#config = config
+  }
+
+  #handIfDue(): void {
+    const encoder = this.#encoder
+    if (encoder === undefined) return
+    const isDue = encoder.length >= BLOCK_BYTES || this.#nowMs - this.#blockSinceMs >= this.#options.flushMs
+    if (isDue) this.#hand(encoder)
   }
 
   #hand(encoder: EntryEncoder): void {
@@ -200,6 +212,7 @@ export class Recording {
   #pause(reason: string): void {
     const isNews = this.#pausedBy === undefined || this.#over
     this.#encoder = undefined
+    this.#isOpen = false
     this.#isRolling = false
     this.#queue.length = 0
     this.#waitingBytes = 0

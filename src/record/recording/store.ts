@@ -3,7 +3,7 @@
  * file takes one segment, and is full at the bound. Everything here is asynchronous and runs beside the loop; files are for their own user alone.
  */
 import { constants } from 'node:fs'
-import { type FileHandle, open, readdir, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, open, readdir, stat, statfs, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errnoOf } from '../../model/index.ts'
 
@@ -47,6 +47,8 @@ class SegmentFile {
     try {
       for (let at = 0; at < bytes.length;) {
         const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, this.bytes + at)
+        // No file system should: but none may keep this going round for ever.
+        if (bytesWritten === 0) throw new Error(`${this.path}: nothing was written`)
         at += bytesWritten
       }
     } catch (thrown) {
@@ -70,14 +72,20 @@ interface Kept {
 export class DirectoryStore implements Store {
   readonly #directory: string
   readonly #maxBytes: number
+  readonly #leaveBytes: number
   /** Finished ones, the oldest first; undefined before the directory was looked at. */
   #kept: Kept[] | undefined
   #next = 1
   #file: SegmentFile | undefined
 
-  constructor(directory: string, maxBytes: number) {
+  /**
+   * `maxBytes` bounds all segments together. `leaveBytes` is room that is left to others on the disk: the restore journal may be on it, and a
+   * recording must not be what keeps that from being written.
+   */
+  constructor(directory: string, maxBytes: number, leaveBytes = 0) {
     this.#directory = directory
     this.#maxBytes = maxBytes
+    this.#leaveBytes = leaveBytes
   }
 
   get bytes(): number {
@@ -100,13 +108,24 @@ export class DirectoryStore implements Store {
   async append(bytes: Buffer): Promise<void> {
     const kept = this.#kept ?? []
     while (this.bytes + bytes.length > this.#maxBytes) {
-      const oldest = kept.shift()
+      const [oldest] = kept
       if (oldest === undefined) throw new FullError(`one segment would be larger than recording.maxBytes (${this.#maxBytes})`)
       await unlink(oldest.path).catch((thrown: unknown) => {
         if (errnoOf(thrown) !== 'ENOENT') throw thrown
       })
+      // One that can't be removed takes room all the same.
+      kept.shift()
     }
+    await this.#leaveRoom(bytes.length)
     await this.#file?.append(bytes)
+  }
+
+  async #leaveRoom(bytes: number): Promise<void> {
+    if (this.#leaveBytes === 0) return
+    const { blocks, bavail, bsize } = await statfs(this.#directory)
+    // Kernel: some file systems of others' making do not count blocks at all, statfs(2).
+    if (blocks > 0 && bavail * bsize - bytes < this.#leaveBytes)
+      throw new Error(`the disk of ${this.#directory} has less than ${this.#leaveBytes} bytes free`)
   }
 
   async end(): Promise<void> {

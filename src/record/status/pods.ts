@@ -64,7 +64,7 @@ export interface ClassStatus extends ClassSum {
   readonly cpus: string
   /** What tells it apart from other classes. */
   readonly identity: IdentityBackend | 'none'
-  /** What its pods together may use; undefined where nothing holds them. OT's is part of BE's. */
+  /** What its pods together may use, or might if the agent wrote; undefined where nothing holds them. OT's is part of BE's. */
   readonly allowedMilli?: number
 }
 
@@ -102,7 +102,7 @@ function podStatus(pod: ClassifiedPod, record: TickRecord, nowMs: number): PodSt
   const { spec, group, present, use } = pod.reading
   const offline = isOffline(pod.qosClass)
   const held = (kind: KnobKind): KnobValue | undefined =>
-    record.snapshot.actual.get(group, kind)?.value ?? (record.mode === 'enforce' ? wantedOf(record, group, kind) : undefined)
+    record.snapshot.actual.get(group, kind)?.value ?? wantedOf(record, group, kind)
   const quota = held('quota')
   const limitMilli = isQuota(quota) ? (quota.quotaUs === null ? undefined : quotaMilliCpu(quota)) : limitOf(spec)
   const memoryMax = held('memoryMax')
@@ -133,7 +133,9 @@ function podStatus(pod: ClassifiedPod, record: TickRecord, nowMs: number): PodSt
   }
 }
 
-function wantedOf({ decision }: TickRecord, group: GroupPath, kind: KnobKind): KnobValue | undefined {
+/** What is about to be written to a knob that has not been read yet; undefined where nothing is written, or this kernel has no such knob. */
+function wantedOf({ mode, snapshot, decision }: TickRecord, group: GroupPath, kind: KnobKind): KnobValue | undefined {
+  if (mode !== 'enforce' || !snapshot.capabilities.knobs[kind].usable) return undefined
   return decision.desired.get(group, kind)?.setting.value
 }
 
@@ -179,15 +181,33 @@ function squeezeOf(pod: ClassifiedPod, record: TickRecord, { limitMilli }: Held)
   const { suppression } = record.decision
   const { use, present, spec } = pod.reading
   if (suppression === undefined || !isOffline(pod.qosClass) || !present || hasEnded(spec)) return undefined
-  if (limitMilli !== undefined && limitMilli < pod.askedMilli)
-    return `${formatMilliCpu(limitMilli)} of ${formatMilliCpu(pod.askedMilli)} asked: ${BOUND_TEXTS[suppression.bound]}`
-  // Its own limit stands, and what all offline pods may use together does not suffice.
-  const throttled = use?.value.throttledPermyriad ?? 0
-  const rootIsFull = suppression.inputs.offlineMilli >= suppression.allowanceMilli * ALMOST
-  if (throttled === 0 && !rootIsFull) return undefined
-  return rootIsFull
-    ? `all offline pods share ${formatMilliCpu(suppression.allowanceMilli)}: ${BOUND_TEXTS[suppression.bound]}`
-    : undefined
+  const { allowanceMilli, bound, inputs } = suppression
+  const because = BOUND_TEXTS[bound]
+  const rootMilli = rootQuotaMilli(record)
+  if (limitMilli !== undefined && limitMilli < pod.askedMilli) {
+    const amounts = `${formatMilliCpu(limitMilli)} of ${formatMilliCpu(pod.askedMilli)} asked`
+    return `${amounts}: ${isSuppressed(pod, record, { limitMilli, rootMilli }) ? because : 'not by suppression, explain tells more'}`
+  }
+  // Its own limit stands, and what all offline pods may use together does not suffice, unless it is one that has all it asked for.
+  if (record.mode !== 'enforce' || rootMilli === undefined || inputs.offlineMilli < allowanceMilli * ALMOST) return undefined
+  if (pod.askedMilli > 0 && (use?.value.cpuMilli ?? 0) >= pod.askedMilli * ALMOST) return undefined
+  return `all offline pods share ${formatMilliCpu(allowanceMilli)}: ${because}`
+}
+
+/** Whether it is suppression that a pod's quota is from. Kernel: under v1 a quota is no larger than that of the group above it. */
+function isSuppressed(
+  { reading: { group } }: ClassifiedPod,
+  { mode, decision }: TickRecord,
+  { limitMilli, rootMilli = Infinity }: { readonly limitMilli: number; readonly rootMilli: number | undefined },
+): boolean {
+  if (mode !== 'enforce') return false
+  return decision.desired.get(group, 'quota')?.winner.rule === 'suppressCpu' || limitMilli >= rootMilli
+}
+
+/** The quota of the group of all offline pods as the kernel holds it; undefined without one. */
+function rootQuotaMilli({ snapshot: { actual, bestEffort } }: TickRecord): number | undefined {
+  const quota = actual.get(bestEffort.group, 'quota')?.value
+  return isQuota(quota) && quota.quotaUs !== null ? quotaMilliCpu(quota) : undefined
 }
 
 /** Use above this share of a quota is at the quota: a window of use and a period of the quota never begin together. */
@@ -233,11 +253,12 @@ function cpusOf(qosClass: QosClass, { placement }: TickRecord['decision']): CpuS
 }
 
 /** Undefined while suppression is off or has no reading. */
-export function allowanceStatus({ decision, snapshot }: TickRecord, nowMs: number): AllowanceStatus | undefined {
+export function allowanceStatus(record: TickRecord, nowMs: number): AllowanceStatus | undefined {
+  const { decision, snapshot } = record
   const { suppression } = decision
   if (suppression === undefined) return undefined
   const { capacityMilli, watermarkMilli, nodeMilli, onlineMilli, offlineMilli } = suppression.inputs
-  const quota = snapshot.actual.get(snapshot.bestEffort.group, 'quota')?.value
+  const quotaMilli = rootQuotaMilli(record)
   const readAtMs = snapshot.node.cpu?.atMs
   return {
     capacityMilli,
@@ -248,7 +269,7 @@ export function allowanceStatus({ decision, snapshot }: TickRecord, nowMs: numbe
     allowanceMilli: suppression.allowanceMilli,
     otAllowanceMilli: suppression.otAllowanceMilli,
     bound: suppression.bound,
-    ...(isQuota(quota) && quota.quotaUs !== null ? { quotaMilli: Math.round(quotaMilliCpu(quota)) } : {}),
+    ...(quotaMilli === undefined ? {} : { quotaMilli: Math.round(quotaMilli) }),
     ageMs: readAtMs === undefined ? suppression.inputs.ageMs : Math.max(0, nowMs - readAtMs),
   }
 }

@@ -12,8 +12,8 @@
 const EVERY_MS = 1000
 const SLOWEST_MS = 10_000
 const TIMEOUT_MS = 5000
-/** A loop that turns has a tick every second at the latest; older numbers are not how things stand. */
-const STALE_MS = 5000
+/** From when on /livez fails: numbers that are older are not how things stand. */
+const STALE_MS = Number(document.body.dataset['staleMs'])
 const JOURNAL_ENTRIES = 100
 
 export class Feed {

@@ -100,13 +100,18 @@ function passes({ pod, why: reason, qosClass: its, state }, words, qosClass) {
   return words === '' || `${pod} ${reason}`.toLowerCase().includes(words)
 }
 
+/** What was asked last: an answer that comes late is not shown under the title of another question. */
+let asked = ''
+
 /** Opens the answer to "why" over the page. @param {string} subject */
 async function why(subject) {
+  asked = subject
   const dialog = /** @type {HTMLDialogElement} */ (byId('explain'))
   setText(byId('explain-title'), `Why: ${subject.replace('/', ' ')}`)
   setText(byId('explain-text'), 'asking …')
   if (!dialog.open) dialog.showModal()
-  setText(byId('explain-text'), await explain(subject))
+  const answer = await explain(subject)
+  if (asked === subject) setText(byId('explain-text'), answer)
 }
 
 for (const qosClass of CLASSES) filterClass.append(make('option', { value: qosClass }, [qosClass]))

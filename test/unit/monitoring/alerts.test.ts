@@ -345,13 +345,16 @@ const CASES: Readonly<Record<string, AlertCases>> = {
     },
     quiet: [
       // Only decided.
-      { series: {
-        ...done(0),
-        [`kube_agent_suppress_allowance_cores${of('class="all"')}`]: '0.64x40',
-        [`kube_agent_suppress_floor_cores${OF}`]: '0.64x40',
-        [`kube_agent_pods${of('class="BE"')}`]: '2x40',
-        [`kube_agent_pods${of('class="OT"')}`]: '0x40',
-      }, at: '35m' },
+      {
+        series: {
+          ...done(0),
+          [`kube_agent_suppress_allowance_cores${of('class="all"')}`]: '0.64x40',
+          [`kube_agent_suppress_floor_cores${OF}`]: '0.64x40',
+          [`kube_agent_pods${of('class="BE"')}`]: '2x40',
+          [`kube_agent_pods${of('class="OT"')}`]: '0x40',
+        },
+        at: '35m',
+      },
       {
         series: {
           ...done(1),
@@ -382,7 +385,9 @@ const CASES: Readonly<Record<string, AlertCases>> = {
     },
     quiet: [
       // Only decided.
-      { series: { ...done(0), [`kube_agent_suppress_swinging${OF}`]: '1x20' }, at: '11m' },{ series: { ...done(1), [`kube_agent_suppress_swinging${OF}`]: '1x8 0 1x9' }, at: '11m' }],
+      { series: { ...done(0), [`kube_agent_suppress_swinging${OF}`]: '1x20' }, at: '11m' },
+      { series: { ...done(1), [`kube_agent_suppress_swinging${OF}`]: '1x8 0 1x9' }, at: '11m' },
+    ],
   },
   KubeAgentSalesStopped: {
     fires: {
@@ -393,7 +398,9 @@ const CASES: Readonly<Record<string, AlertCases>> = {
     },
     quiet: [
       // Only decided.
-      { series: { ...done(0), [`kube_agent_sales_stopped${OF}`]: '1x70' }, at: '65m' },{ series: { ...done(1), [`kube_agent_sales_stopped${OF}`]: '1x50 0 1x20' }, at: '65m' }],
+      { series: { ...done(0), [`kube_agent_sales_stopped${OF}`]: '1x70' }, at: '65m' },
+      { series: { ...done(1), [`kube_agent_sales_stopped${OF}`]: '1x50 0 1x20' }, at: '65m' },
+    ],
   },
   KubeAgentOversold: {
     fires: {
@@ -404,7 +411,10 @@ const CASES: Readonly<Record<string, AlertCases>> = {
     },
     quiet: [
       // Only decided.
-      { series: { ...done(0), [`kube_agent_resource_offer_bound${of('resource="be-cpu",bound="allocated"')}`]: '1x200' }, at: '185m' },
+      {
+        series: { ...done(0), [`kube_agent_resource_offer_bound${of('resource="be-cpu",bound="allocated"')}`]: '1x200' },
+        at: '185m',
+      },
       {
         series: {
           ...done(1),

@@ -1,6 +1,6 @@
 {{/*
 What the container of the agent and the one that releases have in common: image, rights, environment, mounts. `writes`: whether it may write to
-the node; without, it has no capability and nothing of the node is mounted writable.
+the node; without, it has no capability and nothing of the node is mounted writable but, for recording.enabled, the state directory.
 */}}
 {{- define "kube-agent.container" -}}
 {{- $values := .root.Values -}}
@@ -49,8 +49,10 @@ securityContext:
   {{- end }}
 volumeMounts:
   - { name: config, mountPath: /etc/kube-agent, readOnly: true }
-  - { name: cgroup, mountPath: /host/sys/fs/cgroup, readOnly: {{ not .writes }} }
-  {{- if .writes }}
+  {{- /* Under cgroup v1 each controller is a mount of its own below this one, which readOnly does not reach. Kubernetes before 1.31 does not know better. */}}
+  {{- $deeply := and (not .writes) (semverCompare ">=1.31-0" .root.Capabilities.KubeVersion.Version) }}
+  - { name: cgroup, mountPath: /host/sys/fs/cgroup, readOnly: {{ not .writes }}{{ if $deeply }}, recursiveReadOnly: IfPossible{{ end }} }
+  {{- if or .writes $settings.recording.enabled }}
   - { name: state, mountPath: /var/lib/kube-agent }
   {{- end }}
   {{- if and $agent $settings.kubelet.enabled }}

@@ -32,6 +32,7 @@ The agent's own defaults of the settings that decide what a pod needs; test/depl
 {{- define "kube-agent.defaults" -}}
 mode: observe
 onExit: hold
+classes: { label: kube-agent.io/qos-class }
 pods: { source: auto }
 identity: { coreScheduling: false, rootIdle: false }
 own: { nice: -10, realtimePriority: 0 }
@@ -45,6 +46,7 @@ cluster:
   hotLabel: false
   hotTaint: false
 evict: { enabled: false, force: false }
+recording: { enabled: false, directory: /var/lib/kube-agent/recording }
 {{- end -}}
 
 {{/*
@@ -91,14 +93,17 @@ follows from them. The last one is for the nodes that are in no pool.
 {{- end -}}
 {{- if ne (toString $pool.agent) "false" -}}
 {{- $enforces := eq $settings.mode "enforce" -}}
-{{- $writes := or $enforces $root.Values.releaseNodes -}}
+{{- $releases := eq (toString (or $root.Values.releaseNodes $pool.release)) "true" -}}
+{{- $writes := or $enforces $releases -}}
 {{- $pools = append $pools (dict
   "name" $pool.name
   "expressions" $expressions
   "hasFile" (not (empty $pool.config))
   "settings" $settings
-  "enforces" (and $enforces (not $root.Values.releaseNodes))
+  "enforces" (and $enforces (not $releases))
+  "releases" $releases
   "writes" $writes
+  "keepsState" (or $writes $settings.recording.enabled)
 ) -}}
 {{- end -}}
 {{- end -}}

@@ -52,6 +52,9 @@ out.
 {{- if and (eq (toString $pool.agent) "false") $pool.config -}}
 {{- fail (printf "pools: %s has agent: false and a config, which nobody would read" $pool.name) -}}
 {{- end -}}
+{{- if and (eq (toString $pool.agent) "false") $pool.release -}}
+{{- fail (printf "pools: %s has agent: false and release: true: nobody would put its nodes back; take agent: false when they have been" $pool.name) -}}
+{{- end -}}
 {{- range $value := $pool.values -}}
 {{- $node := printf "%s=%s" $pool.nodeLabel $value -}}
 {{- with get $nodes $node -}}
@@ -71,6 +74,9 @@ out.
 {{- end -}}
 {{- if and (eq $settings.pods.source "kubelet") (not $values.hostNetwork) (regexMatch "^https://(127\\.|localhost|\\[::1\\])" $settings.cluster.kubelet) -}}
 {{- fail (printf "%s.pods.source is kubelet at %s, which from the pod's own network is the pod itself; set hostNetwork: true" $where $settings.cluster.kubelet) -}}
+{{- end -}}
+{{- if and $settings.recording.enabled (not (hasPrefix "/var/lib/kube-agent/" $settings.recording.directory)) -}}
+{{- fail (printf "%s.recording.directory is %s, where nothing is mounted; choose one below /var/lib/kube-agent, which is hostPaths.state of the node" $where $settings.recording.directory) -}}
 {{- end -}}
 {{- if and $settings.evict.force (not $settings.evict.enabled) -}}
 {{- fail (printf "%s.evict.force without evict.enabled: nothing would ever be evicted" $where) -}}
