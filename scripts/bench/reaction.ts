@@ -6,8 +6,8 @@
  *   hot   watermark 100 % without a margin, so that hogs may keep every CPU busy before the spike; the agent ticks every 50 ms.
  * What counts is the first quota that takes something away: less than what offline work was using, by at least 5 % of the node. Told as well
  * is when the quota has come to within 5 % of the node of the least that it reaches in this spike.
- * The agent is the bundle in a group of its own with a high weight, as a DaemonSet would be; growth is made fast
- * and the floor high, so that one spike can follow another soon; neither has a part in how soon a quota shrinks. The loop beside it (poller.ts) sees
+ * The agent is the bundle in a group of its own with a high weight, as a DaemonSet would be; growth is made fast, swinging is not damped
+ * and the floor is high, so that one spike can follow another soon; neither has a part in how soon a quota shrinks. The loop beside it (poller.ts) sees
  * the first spikes of the calm part.
  */
 import { availableParallelism } from 'node:os'
@@ -30,7 +30,7 @@ const GOAL_MS = 60
 const WATCH_US = '1000'
 const CALM_PERMILLE = '300'
 /** No spike of a part is begun after this. */
-const BUDGET_MS = { calm: 140_000, hot: 90_000 } as const
+const BUDGET_MS = { calm: 200_000, hot: 120_000 } as const
 const START_MS = 15_000
 const READY_MS = 6000
 /** The agent gathers for two seconds before its first allowance; then the hot pace that came of its own start has to pass. */
@@ -132,6 +132,8 @@ class Bed {
       http: { enabled: false },
       onExit: 'release',
       suppressCpu: { ...PARTS[part], dwellMs: DWELL_MS, growthPermyriad: 10_000 },
+      // One spike after another is swinging, and a longer dwell time only makes the next one wait.
+      steady: { turns: 1000 },
     })
     for (const program of this.#hogs[part]) program.go()
     const { program: agent } = this.#node.startAgent(config)
