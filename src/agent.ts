@@ -168,8 +168,10 @@ export class Agent {
     this.#scope.planned(plan)
     const results = mode === 'enforce' && writing !== undefined ? this.#actuate(writing, plan, at.nowMs) : []
     if (mode === 'enforce') evictor?.evict(decision.evictions, at.nowMs)
-    if (calm) this.#settle(snapshot, decision)
-    if (calm) this.#nothingOffline = hasNothingOffline(snapshot)
+    if (calm) {
+      this.#settle(snapshot, decision)
+      this.#nothingOffline = hasNothingOffline(snapshot)
+    }
     if (mode === 'enforce') this.#publish(decision.offers)
     this.#memory = memory
     this.#allowanceMilli = decision.suppression?.allowanceMilli ?? Infinity

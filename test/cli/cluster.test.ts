@@ -87,6 +87,14 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true })
 })
 
+/** Starts the agent; nobody reads what it says. */
+function startQuietly(...words: readonly string[]): ChildProcess {
+  const child = startKubeAgent(['run', '--config', config, ...words])
+  child.stdout?.resume()
+  child.stderr?.resume()
+  return child
+}
+
 async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<number | null> {
   if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
   const ended = once(child, 'exit')
@@ -133,9 +141,7 @@ function needs(context: TestContext): void {
 describe('run in a cluster', () => {
   it('takes pods from the API server, tells it of the node, and is refused nothing', { timeout: 90_000 }, async (context) => {
     needs(context)
-    agent = startKubeAgent(['run', '--config', config])
-    agent.stdout?.resume()
-    agent.stderr?.resume()
+    agent = startQuietly()
     await until(quota, (text) => text.startsWith('30000'))
     await until(condition, (status) => status !== undefined)
     await until(node, ({ metadata }) => metadata.annotations?.['kube-agent.io/score'] !== undefined)
@@ -163,9 +169,7 @@ describe('run in a cluster', () => {
     { timeout: 90_000 },
     async (context) => {
       needs(context)
-      agent = startKubeAgent(['run', '--config', config])
-      agent.stdout?.resume()
-      agent.stderr?.resume()
+      agent = startQuietly()
       await until(quota, (text) => text.startsWith('30000'))
       await until(condition, (status) => status !== undefined)
       api?.hang()
@@ -194,12 +198,7 @@ describe('run in a cluster', () => {
     { timeout: 90_000 },
     async (context) => {
       needs(context)
-      const hold = (): ChildProcess => {
-        const child = startKubeAgent(['run', '--config', config, '--set', 'onExit=hold'])
-        child.stdout?.resume()
-        child.stderr?.resume()
-        return child
-      }
+      const hold = (): ChildProcess => startQuietly('--set', 'onExit=hold')
       agent = hold()
       await until(quota, (text) => text.startsWith('30000'))
       expect(await end(agent, 'SIGTERM')).toBe(0)
@@ -215,9 +214,7 @@ describe('run in a cluster', () => {
       }
       expect(await get('/metrics')).toMatch(/^kube_agent_resource_advertised_units\{resource="be-cpu"\} 0$/m)
       expect(await end(agent, 'SIGTERM')).toBe(0)
-      agent = startKubeAgent(['run', '--config', config])
-      agent.stdout?.resume()
-      agent.stderr?.resume()
+      agent = startQuietly()
       await until(
         () => get('/statusz'),
         (text) => text.includes('last tick'),
@@ -232,9 +229,7 @@ describe('run in a cluster', () => {
     { timeout: 90_000 },
     async (context) => {
       needs(context)
-      agent = startKubeAgent(['run', '--config', config])
-      agent.stdout?.resume()
-      agent.stderr?.resume()
+      agent = startQuietly()
       await until(quota, (text) => text.startsWith('30000'))
       await until(condition, (status) => status !== undefined && status !== 'Unknown')
       await end(agent, 'SIGKILL')
@@ -276,9 +271,7 @@ describe('run in a cluster', () => {
     }
     writeFileSync(config, stringify(evicting))
     if (api !== undefined) api.graceSecondMs = 100
-    agent = startKubeAgent(['run', '--config', config])
-    agent.stdout?.resume()
-    agent.stderr?.resume()
+    agent = startQuietly()
     const bodiesOf = (resource: string): readonly string[] =>
       (api?.requests ?? [])
         .filter((request) => request.resource === resource && request.verb === 'create')

@@ -4,58 +4,36 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import { afterEach, beforeEach, describe, expect, it, type TestContext } from 'vitest'
-import { manifestOf, podSpec } from '../../src/cli/demo/pods.ts'
-import { GroupSandbox, KubeletGroups } from '../../src/kernel/index.ts'
-import { KubeletStandIn } from '../../src/sim/index.ts'
+import { DaemonBed } from '../support/daemon-bed.ts'
 import { filledIn, needsPromtool, PANEL_QUERIES, promtool, RULES_FILE } from '../unit/monitoring/support.ts'
-import { IS_ROOT, startKubeAgent } from './program.ts'
+import { IS_ROOT } from './program.ts'
 
 const HAS_PROMETHEUS = spawnSync('prometheus', ['--version']).status === 0
-const IS_ON = IS_ROOT && HAS_PROMETHEUS
-const BE = podSpec({
-  uid: 'dddddddd-0000-4000-8000-000000000009',
-  name: 'batch',
-  namespace: 'jobs',
-  kubeletQos: 'BestEffort',
-  extended: { 'kube-agent.io/be-cpu': 3, 'kube-agent.io/be-memory': 1 },
-})
 
 let directory: string
-let sandbox: GroupSandbox | undefined
-let kubelet: KubeletStandIn | undefined
-const children: ChildProcess[] = []
+let bed: DaemonBed | undefined
+let prometheusProcess: ChildProcess | undefined
 
-beforeEach(async () => {
-  if (!IS_ON) return
+beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'kube-agent-prometheus-'))
-  sandbox = new GroupSandbox('/sys/fs/cgroup', `kube-agent-prom-${process.pid}`)
-  const { containers } = new KubeletGroups(sandbox).startPod(BE)
-  const sleeper = spawn('sleep', ['1000'])
-  children.push(sleeper)
-  sandbox.attach(containers[0] ?? '', sleeper.pid ?? 0)
-  mkdirSync(join(directory, 'pods'))
-  writeFileSync(join(directory, 'pods/batch.yaml'), manifestOf(BE))
-  kubelet = new KubeletStandIn({ directory: join(directory, 'dp'), random: Math.random })
-  await kubelet.start()
 })
 
 afterEach(async () => {
-  if (!IS_ON) return
-  for (const child of children.splice(0).reverse()) {
-    if (child.exitCode !== null || child.signalCode !== null) continue
-    const ended = once(child, 'exit')
-    child.kill('SIGKILL')
+  if (prometheusProcess !== undefined && prometheusProcess.exitCode === null && prometheusProcess.signalCode === null) {
+    const ended = once(prometheusProcess, 'exit')
+    prometheusProcess.kill('SIGKILL')
     await ended
   }
-  await kubelet?.stop()
-  await sandbox?.remove()
+  prometheusProcess = undefined
+  await bed?.close()
+  bed = undefined
   rmSync(directory, { recursive: true, force: true })
 })
 
@@ -80,25 +58,17 @@ async function waitFor<T>(what: string, look: () => Promise<T | undefined>): Pro
 
 async function startAgent(): Promise<string> {
   const port = await freePort()
-  const config = join(directory, 'config.yaml')
   const settings = {
-    mode: 'enforce',
-    node: { name: 'test-node', cgroupRoot: sandbox?.root },
-    paths: { state: join(directory, 'state'), devicePlugins: join(directory, 'dp') },
-    pods: { directory: join(directory, 'pods') },
-    http: { port },
     metrics: { perPod: true },
     // So that the offline pod gets a set of CPUs of its own; sharing all of them it would be left alone.
     placement: { lsSharePermyriad: 5000 },
     own: { weight: false, nice: 0 },
     log: { level: 'warn' },
+    suppressCpu: { enabled: true },
   }
-  writeFileSync(config, stringify(settings))
-  const agent = startKubeAgent(['run', '--config', config])
-  agent.stdout?.resume()
-  agent.stderr?.resume()
-  children.push(agent)
-  await waitFor('the agent', async () => ((await fetch(`http://127.0.0.1:${port}/readyz`)).ok ? true : undefined))
+  bed = await DaemonBed.open({ port, settings })
+  const agent = bed.start()
+  await waitFor('the agent', async () => ((await bed?.get('/readyz'))?.status === 200 && !agent.hasEnded ? true : undefined))
   return `127.0.0.1:${port}`
 }
 
@@ -134,7 +104,7 @@ class Prometheus {
       ],
       { cwd: directory, stdio: 'ignore' },
     )
-    children.push(child)
+    prometheusProcess = child
     const prometheus = new Prometheus(`http://${listen}`)
     await waitFor('Prometheus', async () => ((await fetch(`http://${listen}/-/ready`)).ok ? true : undefined))
     return prometheus

@@ -12,19 +12,18 @@ import type {
   FindingCode,
   Mode,
   NodeSignals,
-  NodeSnapshot,
   OutcomeKind,
-  Reading,
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { ageMs, FINDING_REASONS, KNOB_KINDS, MODES, OFFLINE_RESOURCES, QOS_CLASSES, RULES } from '../../model/index.ts'
+import { FINDING_REASONS, KNOB_KINDS, MODES, OFFLINE_RESOURCES, QOS_CLASSES, RULES } from '../../model/index.ts'
 import type { Change } from '../changes.ts'
 import type { RecordingState } from '../recording/index.ts'
 import { sumClasses } from '../classes.ts'
 import { DecisionMetrics, OFFER_BOUNDS } from './decisions.ts'
 import { createFamilies, type Families } from './families.ts'
 import { LadderMetrics } from './ladders.ts'
+import { NodeMetrics } from './node.ts'
 import { PodMetrics } from './pods.ts'
 import { ProcessMetrics } from './process.ts'
 import { oneHot, setOrRemove, toCores } from './set.ts'
@@ -65,9 +64,9 @@ export class Metrics {
   readonly #families: Families = createFamilies()
   readonly #ladders = new LadderMetrics(this.#families)
   readonly #decisions = new DecisionMetrics(this.#families)
+  readonly #node = new NodeMetrics(this.#families)
   readonly #process = new ProcessMetrics(this.#families)
   readonly #pods: PodMetrics
-  #capabilities: NodeSnapshot['capabilities'] | undefined
   #mode: Mode | undefined
   #cluster: ClusterState | undefined
   #recording: Pick<RecordingState, 'ticks' | 'missedTicks'> | undefined
@@ -105,7 +104,7 @@ export class Metrics {
     workload.journalFailures.inc(Math.max(0, journalFailures - this.#journalFailures))
     this.#journalFailures = journalFailures
     workload.knobsToChange.set(record.plan.length)
-    this.#node(snapshot)
+    this.#node.tick(snapshot)
     this.#ladders.tick(record)
     this.#decisions.changed(changes)
     this.#signals(decision.signals)
@@ -193,29 +192,6 @@ export class Metrics {
     return this.#families.registry.metrics()
   }
 
-  #node({ node, online, bestEffort, topology, pods, nowMs }: NodeSnapshot): void {
-    const families = this.#families.node
-    setOrRemove(families.nodeCpuUsed, toCores(node.cpu?.value.usedMilli))
-    families.nodeCpuCapacity.set(topology.online.size)
-    setOrRemove(families.offlineCpuUsed, toCores(bestEffort.cpu?.value.usedMilli))
-    this.#age('node_cpu', node.cpu, nowMs)
-    this.#age('offline_cpu', bestEffort.cpu, nowMs)
-    this.#age('memory', node.memory, nowMs)
-    this.#age('cpu_pressure', node.cpuPressure, nowMs)
-    this.#age('memory_pressure', node.memoryPressure, nowMs)
-    this.#age('io_pressure', node.ioPressure, nowMs)
-    this.#age('run_queue', node.runQueue, nowMs)
-    this.#age('online_cpu_pressure', online.cpuPressure, nowMs)
-    this.#age('online_io_pressure', online.ioPressure, nowMs)
-    families.readingAge.set({ reading: 'pods' }, Math.max(0, nowMs - pods.atMs) / 1000)
-  }
-
-  #age(reading: string, value: Reading<unknown> | undefined, nowMs: number): void {
-    const { readingAge } = this.#families.node
-    if (value === undefined) readingAge.remove({ reading })
-    else readingAge.set({ reading }, Math.max(0, ageMs(value, nowMs)) / 1000)
-  }
-
   #signals(signals: NodeSignals | undefined): void {
     const families = this.#families.signals
     setOrRemove(families.hot, signals === undefined ? undefined : Number(signals.hot))
@@ -238,35 +214,14 @@ export class Metrics {
     const { workload } = this.#families
     workload.podSourceProblems.set(snapshot.pods.problems.length)
     workload.knobsJournaled.set(journaled.size)
-    this.#slowNode(snapshot)
+    this.#node.calmTick(snapshot)
     this.#classes(decision)
     this.#findings(decision)
     this.#identity(decision)
     this.#offers(decision)
     this.#decisions.held(decision)
     this.#pods.tick(decision.pods, snapshot.actual)
-    if (snapshot.capabilities !== this.#capabilities) this.#kernel(snapshot.capabilities)
     this.#process.calmTick()
-  }
-
-  #kernel(capabilities: NodeSnapshot['capabilities']): void {
-    const { capabilityUsable, info } = this.#families.node
-    for (const knob of KNOB_KINDS) capabilityUsable.set({ knob }, capabilities.knobs[knob].usable ? 1 : 0)
-    const { kernelRelease, dialect, driver } = capabilities
-    info.reset()
-    info.set({ kernel_release: kernelRelease, cgroup_version: dialect, cgroup_driver: driver }, 1)
-    this.#capabilities = capabilities
-  }
-
-  #slowNode({ node }: NodeSnapshot): void {
-    const families = this.#families.node
-    setOrRemove(families.memoryCapacity, node.memory?.value.totalBytes)
-    setOrRemove(families.memoryAvailable, node.memory?.value.availableBytes)
-    for (const resource of ['cpu', 'memory', 'io'] as const) {
-      const pressure = node[`${resource}Pressure`]
-      if (pressure === undefined) families.pressure.remove({ resource })
-      else families.pressure.set({ resource }, pressure.value.someUsPerSecond / 1_000_000)
-    }
   }
 
   #classes(decision: Decision): void {
