@@ -3,7 +3,7 @@
  * decided by the rules, in the tick.
  */
 import type { Config } from './config/index.ts'
-import { leastJumpMilli } from './decide/index.ts'
+import { jumpAboveMilli, leastJumpMilli } from './decide/index.ts'
 import { MEMORY_RUNGS } from './model/index.ts'
 import type { GuardReading, Sensor } from './sense/index.ts'
 
@@ -65,11 +65,10 @@ export class Alarm {
     }
   }
 
-  /** How far online use of this beat is above its average, if that is a lot; as the rule suppressCpu counts it. */
-  #jumpMilli({ onlineMilli, onlineLatestMilli }: GuardReading, capacityMilli: number): number {
-    if (onlineMilli === undefined || onlineLatestMilli === undefined) return 0
-    const aboveMilli = Math.min(capacityMilli, onlineLatestMilli) - onlineMilli
-    return aboveMilli >= leastJumpMilli(capacityMilli, this.#jumpPermyriad) ? aboveMilli : 0
+  /** How far online use of this beat is above its average, if that is a lot. */
+  #jumpMilli({ onlineMilli: usedMilli, onlineLatestMilli: latestMilli }: GuardReading, capacityMilli: number): number {
+    if (usedMilli === undefined || latestMilli === undefined) return 0
+    return jumpAboveMilli({ usedMilli, latestMilli }, capacityMilli, this.#jumpPermyriad)
   }
 
   /**

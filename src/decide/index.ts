@@ -15,7 +15,7 @@ import { suppressCpu, type SuppressMemory } from './suppress/cpu.ts'
 import { type IoMemory, suppressIo } from './suppress/io.ts'
 import { type MemoryLadderMemory, suppressMemory } from './suppress/memory.ts'
 
-export { leastJumpMilli } from './suppress/cpu-inputs.ts'
+export { jumpAboveMilli, leastJumpMilli } from './suppress/cpu-inputs.ts'
 
 /** What the rules carry from one tick to the next. Plain immutable data; an agent that restarts begins with EMPTY_MEMORY. */
 export interface Memory {

@@ -110,18 +110,28 @@ export function leastJumpMilli(capacityMilli: number, jumpPermyriad: number): nu
 }
 
 /**
- * How far the use of online pods over the last guard beat is above their average, in milli-CPU: what a spike has come to before the average
- * shows it. 0 below the bound, where it would be noise, and without a reading of this tick. It knows nothing of untagged pods, which live
- * below the best-effort root. No more than all CPUs: what seems more was read late.
+ * How far the latest use is above the average, in milli-CPU: what a spike has come to before the average shows it. 0 below the bound, where it
+ * would be noise. No more than all CPUs: what seems more was read late.
+ */
+export function jumpAboveMilli(
+  { usedMilli, latestMilli }: { readonly usedMilli: number; readonly latestMilli: number },
+  capacityMilli: number,
+  jumpPermyriad: number,
+): number {
+  const above = Math.min(capacityMilli, latestMilli) - usedMilli
+  return above >= leastJumpMilli(capacityMilli, jumpPermyriad) ? above : 0
+}
+
+/**
+ * The jump of online pods over the last guard beat; 0 without a reading of this tick. It knows nothing of untagged pods, which live below the
+ * best-effort root.
  */
 function jumpMilli({ online, topology, nowMs }: NodeSnapshot, { suppressCpu: { jumpPermyriad }, loop }: Config): number {
   if (online.cpu === undefined || !(ageMs(online.cpu, nowMs) <= loop.hotMs)) return 0
   const latestMilli = reasonable(online.cpu.value.latestMilli)
   const usedMilli = reasonable(online.cpu.value.usedMilli)
   if (latestMilli === undefined || usedMilli === undefined) return 0
-  const capacityMilli = topology.online.size * 1000
-  const above = Math.min(capacityMilli, latestMilli) - usedMilli
-  return above >= leastJumpMilli(capacityMilli, jumpPermyriad) ? above : 0
+  return jumpAboveMilli({ usedMilli, latestMilli }, topology.online.size * 1000, jumpPermyriad)
 }
 
 function blindInputs(snapshot: NodeSnapshot, silentForMs: number, config: Config): SuppressionInputs | undefined {
