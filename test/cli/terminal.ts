@@ -56,8 +56,11 @@ export class TestTerminal {
     await this.#tmux('kill-server').catch(() => undefined)
   }
 
+  /** The shell is named: without SHELL, tmux starts the user's own, which for `nobody` is `nologin`, and the window closes at once. */
   async #tmux(...words: readonly string[]): Promise<string> {
-    const { stdout } = await run('tmux', ['-L', this.#socket, ...words], { env: { ...process.env, LANG: 'C.UTF-8', TMUX: '' } })
+    const { stdout } = await run('tmux', ['-L', this.#socket, ...words], {
+      env: { ...process.env, LANG: 'C.UTF-8', SHELL: '/bin/sh', TMUX: '' },
+    })
     return stdout
   }
 }
