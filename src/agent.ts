@@ -89,14 +89,16 @@ export class Agent {
 
   /**
    * The guard beat: reads a few counters, and ticks when one is due, was asked for, or the node leaves its calm. `lateMs` is how long
-   * after its due time the beat came.
+   * after its due time the beat came. Returns the pause until the next one, in ms.
    */
-  beat(at: Instant, lateMs: number): void {
+  beat(at: Instant, lateMs: number): number {
     const isUrgent = this.#guard(at)
     this.#options.sink.guardBeat(lateMs, lateMs > this.#config.loop.guardMs)
-    if (!isUrgent && !this.#wanted && !this.#pace.isDue(at.nowMs)) return
-    this.#wanted = false
-    this.tick(at, lateMs)
+    if (isUrgent || this.#wanted || this.#pace.isDue(at.nowMs)) {
+      this.#wanted = false
+      this.tick(at, lateMs)
+    }
+    return this.#pace.beatMs(at.nowMs, this.#nothingOffline || this.#alarm.rests)
   }
 
   /**
@@ -111,7 +113,8 @@ export class Agent {
       onlineMilli: this.#onlineMilli,
       failed: (thrown) => sink.tickFailed(thrown, at),
     })
-    if (heard === 'quiet' || (heard === 'over' && this.isHot(at.nowMs))) return false
+    if (heard === 'news') this.#pace.hasNews()
+    if (heard === 'quiet' || (heard !== 'rises' && this.isHot(at.nowMs))) return false
     this.#pace.alarmed(at.nowMs)
     return true
   }

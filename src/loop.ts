@@ -1,4 +1,7 @@
-/** The real-time driver of an agent: one timer, due every guard beat. A beat that comes late is counted, and missed beats are not made up for. */
+/**
+ * The real-time driver of an agent: one timer, due at the next guard beat. The agent says how long until that. A beat that comes late is counted,
+ * and missed beats are not made up for.
+ */
 import type { Agent } from './agent.ts'
 import type { Instant } from './model/index.ts'
 
@@ -12,6 +15,7 @@ export class Loop {
   readonly #options: LoopOptions
   #timer: NodeJS.Timeout | undefined
   #dueMs = 0
+  #lastMs = -Infinity
   #running = false
 
   constructor(options: LoopOptions) {
@@ -29,17 +33,30 @@ export class Loop {
     clearTimeout(this.#timer)
   }
 
+  /** Asks for a tick: a pod came, say. It is made a guard beat after the last one at the latest, also while beats come seldom. */
+  wantTick(): void {
+    const { agent, guardMs, now } = this.#options
+    agent.wantTick()
+    const { nowMs } = now()
+    const soonMs = Math.max(this.#lastMs + guardMs, nowMs)
+    if (!this.#running || soonMs >= this.#dueMs) return
+    clearTimeout(this.#timer)
+    this.#dueMs = soonMs
+    this.#arm(soonMs - nowMs)
+  }
+
   #arm(delayMs: number): void {
     this.#timer = setTimeout(() => this.#beat(), delayMs)
   }
 
   #beat(): void {
-    const { agent, guardMs, now } = this.#options
+    const { agent, now } = this.#options
     const at = now()
-    agent.beat(at, Math.max(0, at.nowMs - this.#dueMs))
+    this.#lastMs = at.nowMs
+    const pauseMs = agent.beat(at, Math.max(0, at.nowMs - this.#dueMs))
     if (!this.#running) return
     const after = now().nowMs
-    this.#dueMs = Math.max(this.#dueMs + guardMs, after)
+    this.#dueMs = Math.max(this.#dueMs + pauseMs, after)
     this.#arm(this.#dueMs - after)
   }
 }

@@ -12,6 +12,13 @@ import type { Config } from './config/index.ts'
 const MOST_SHARE = 0.25
 /** Of the newest tick in the mean time that one takes: some ten ticks are remembered. */
 const NEWEST = 0.1
+/**
+ * While nothing has happened that calls for less, the next hot tick comes after so many hot pauses. What online work gains on the last decision
+ * is heard by the next guard beat; what it gives back is handed out slowly anyway.
+ */
+const STILL = 4
+/** Guard beats come so many times less often while there is no offline work to hold back: it rests, or there is none. */
+const REST = 4
 
 export class Pace {
   #loop: Config['loop']
@@ -20,6 +27,7 @@ export class Pace {
   #lastCalmMs = -Infinity
   #hotUntilMs = -Infinity
   #hotTookMs = 0
+  #hasNews = false
 
   constructor(config: Config) {
     this.#loop = config.loop
@@ -37,14 +45,24 @@ export class Pace {
 
   /** Whether the pause since the last tick is over. */
   isDue(nowMs: number): boolean {
-    const { calmMs } = this.#loop
-    return this.#hasCome(this.#lastTickMs + (this.isHot(nowMs) ? this.#hotPauseMs : calmMs), nowMs)
+    return this.#hasCome(this.#dueMs(nowMs), nowMs)
+  }
+
+  #dueMs(nowMs: number): number {
+    return this.#lastTickMs + (this.isHot(nowMs) ? this.#hotPauseMs : this.#loop.calmMs)
   }
 
   /** Pause between hot ticks, in ms: never longer than that between calm ones. */
   get #hotPauseMs(): number {
     const { hotMs, calmMs } = this.#loop
-    return Math.min(calmMs, Math.max(hotMs, this.#hotTookMs / MOST_SHARE))
+    return Math.min(calmMs, Math.max(this.#hasNews ? hotMs : STILL * hotMs, this.#hotTookMs / MOST_SHARE))
+  }
+
+  /** Pause until the next guard beat, in ms: where offline work `rests` and the node is calm a longer one, though none beyond the next tick. */
+  beatMs(nowMs: number, rests: boolean): number {
+    const { guardMs } = this.#loop
+    if (!rests || this.isHot(nowMs)) return guardMs
+    return Math.max(guardMs, Math.min(REST * guardMs, this.#dueMs(nowMs) - nowMs))
   }
 
   /** A beat is late by a fraction of a millisecond now and then: what is due before the middle of the next pause is due now, not a beat later. */
@@ -55,6 +73,12 @@ export class Pace {
   /** A tick begins. */
   begin(nowMs: number): void {
     this.#lastTickMs = nowMs
+    this.#hasNews = false
+  }
+
+  /** Something calls for the next decision: while the node is hot it is made after one hot pause. */
+  hasNews(): void {
+    this.#hasNews = true
   }
 
   /** Whether the tick of `nowMs` looks at everything. A new pod is limited at once: its start is when it is most likely to burst. */

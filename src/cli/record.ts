@@ -79,7 +79,7 @@ async function recordNode(
   const { agent, pods } = composeAgent({ config, mode: 'observe', node, sink, pods: cluster.pods, tape: recording })
   const loop = new Loop({ agent, guardMs: config.loop.guardMs, now: realNow })
   try {
-    pods.onChange(() => agent.wantTick())
+    pods.onChange(() => loop.wantTick())
     if (parsed.flags['json'] !== true) process.stderr.write(`recording to ${path} for ${formatDuration(forMs)}; Ctrl-C ends it\n`)
     loop.start()
     for (const endMs = began.nowMs + forMs; realNow().nowMs < endMs && !stop.asked && !over.signal.aborted;)

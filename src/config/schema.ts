@@ -28,8 +28,18 @@ const paths = block({
 })
 
 const loop = block({
-  guardMs: leaf.ms(25, 5, 1000, 'Pause between guard beats, which only look whether the node leaves its calm'),
-  hotMs: leaf.ms(50, 10, 1000, 'Pause between ticks while the node is hot'),
+  guardMs: leaf.ms(
+    25,
+    5,
+    1000,
+    'Pause between guard beats, which only look whether the node leaves its calm; four times that while offline work rests',
+  ),
+  hotMs: leaf.ms(
+    50,
+    10,
+    1000,
+    'Pause between ticks while the node is hot and something calls for less; four times that without such news',
+  ),
   calmMs: leaf.ms(1000, 100, 60_000, 'Pause between ticks while the node is calm'),
 })
 

@@ -44,10 +44,13 @@ export class WholeNode {
     return this.#availablePermyriad
   }
 
-  sampleRunQueue(nowMs: number): void {
-    if (this.#runQueue.newestMs === nowMs) return
+  /** Tasks ready to run, on average; undefined when the kernel did not answer, and until there are samples of a whole window. */
+  sampleRunQueue(nowMs: number): number | undefined {
+    if (this.#runQueue.newestMs === nowMs) return this.#runQueue.mean
     const runnable = this.#kernel.readRunnable()
-    if (runnable !== undefined) this.#runQueue.add(nowMs, runnable)
+    if (runnable === undefined) return undefined
+    this.#runQueue.add(nowMs, runnable)
+    return this.#runQueue.mean
   }
 
   /** Everything but CPU use; the run queue only where it `counts`. */

@@ -48,6 +48,8 @@ export interface GuardReading {
   readonly onlineLatestMilli: number | undefined
   /** Share of the time in which some task of online work waited for CPU; undefined where groups count no stalls. */
   readonly onlinePressurePermyriad: number | undefined
+  /** Tasks ready to run, on average; only where groups count no stalls. */
+  readonly runnable: number | undefined
   /** Memory available, of all memory; at most 100 ms old. */
   readonly availablePermyriad: number | undefined
 }
@@ -76,6 +78,7 @@ export class Sensor {
     onlineMilli: undefined,
     onlineLatestMilli: undefined,
     onlinePressurePermyriad: undefined,
+    runnable: undefined,
     availablePermyriad: undefined,
   }
   #topology: CpuTopology
@@ -137,7 +140,7 @@ export class Sensor {
     reading.onlineMilli = online?.usedMilli
     reading.onlineLatestMilli = online?.latestMilli
     reading.onlinePressurePermyriad = this.#online.beat(nowMs)
-    if (!this.#online.countsStalls) this.#node.sampleRunQueue(nowMs)
+    reading.runnable = this.#online.countsStalls ? undefined : this.#node.sampleRunQueue(nowMs)
     reading.availablePermyriad = this.#node.availablePermyriad(nowMs)
     return reading
   }

@@ -131,7 +131,7 @@ describe('a recorded life', () => {
       { numRuns: 7 },
     )
     // The lives have something to tell, and more than one segment to tell it in.
-    expect(ticks).toBeGreaterThan(200)
+    expect(ticks).toBeGreaterThan(100)
     expect(segments).toBeGreaterThan(10)
   })
 

@@ -56,7 +56,9 @@ describe.each(DIALECTS)('whatever online work does, under %s,', (dialect) => {
           }
           expect(watch.mostOverMilli).toBeLessThanOrEqual(1)
           expect(watch.leastRootMilli).toBeGreaterThanOrEqual(FLOOR_MILLI - 1)
-          expect(sim.records.every(({ decision }) => decision.abstentions.length === 0)).toBe(true)
+          // At the very start a rule can't tell yet.
+          const settled = sim.records.filter(({ snapshot }) => snapshot.nowMs > 2000)
+          expect(settled.flatMap(({ decision }) => decision.abstentions)).toEqual([])
         }),
       ),
       { numRuns: 15 },

@@ -49,6 +49,7 @@ export class SimulatedAgent {
   readonly #port: KernelPort
   #journal: RestoreJournal
   #agent: Agent
+  #nextBeatMs = -Infinity
   #clockMs = 0
   #cpuMs = 0
 
@@ -81,10 +82,13 @@ export class SimulatedAgent {
     }
   }
 
+  /** As the loop does: time passes in guard beats, and the agent says how many of them to leave out. */
   #beat(guardMs: number): void {
     this.node.advance(guardMs)
+    const { nowMs } = this.node
+    if (nowMs < this.#nextBeatMs) return
     this.beats += 1
-    this.#agent.beat({ nowMs: this.node.nowMs, wallMs: this.node.nowMs + this.wallOffsetMs }, 0)
+    this.#nextBeatMs = nowMs + this.#agent.beat({ nowMs, wallMs: nowMs + this.wallOffsetMs }, 0)
   }
 
   get isHot(): boolean {
@@ -137,6 +141,7 @@ export class SimulatedAgent {
   }
 
   #start(): Agent {
+    this.#nextBeatMs = -Infinity
     const { config, publisher, evictor, told = (list: PodList) => list, watch = (sink: TickSink) => sink } = this.#options
     const { clockMs = 0, cpuMs = 0 } = this.#options
     const { node } = this

@@ -9,12 +9,13 @@ import { planted } from '../support/trees-on-disk.ts'
 
 const { calmMs, guardMs, hotMs } = DEFAULTS.loop
 
-/** Beats for `ms` and answers when there was a tick; each hot one takes `tookMs`, and the node stays hot. */
-function hotTicks(pace: Pace, ms: number, tookMs: number): number[] {
+/** Beats for `ms` and answers when there was a tick; each hot one takes `tookMs`, and the node stays hot, with news on each beat or without. */
+function hotTicks(pace: Pace, ms: number, tookMs: number, hasNews = true): number[] {
   const at: number[] = []
   pace.begin(0)
   for (let nowMs = 0; nowMs < ms; nowMs += guardMs) {
     pace.alarmed(nowMs)
+    if (hasNews) pace.hasNews()
     if (!pace.isDue(nowMs)) continue
     pace.begin(nowMs)
     pace.hotTook(tookMs)
@@ -34,7 +35,29 @@ describe('the pace', () => {
     pace.alarmed(0)
     expect(pace.isHot(calmMs - 1)).toBe(true)
     expect(pace.isHot(calmMs)).toBe(false)
+    expect(pace.isDue(hotMs)).toBe(false)
+    pace.hasNews()
     expect(pace.isDue(hotMs)).toBe(true)
+  })
+
+  it('is a quarter as quick while there is no news, and news are good for one tick', () => {
+    expect(gaps(hotTicks(new Pace(DEFAULTS), 5000, 1, false)).every((gap) => gap === hotMs * 4)).toBe(true)
+    const pace = new Pace(DEFAULTS)
+    pace.begin(0)
+    pace.alarmed(0)
+    pace.hasNews()
+    pace.begin(hotMs)
+    expect(pace.isDue(2 * hotMs)).toBe(false)
+  })
+
+  it('beats a quarter as often while offline work rests in calm, yet never past the next tick', () => {
+    const pace = new Pace(DEFAULTS)
+    pace.begin(0)
+    expect([pace.beatMs(0, false), pace.beatMs(0, true)]).toEqual([guardMs, guardMs * 4])
+    expect(pace.beatMs(calmMs - guardMs * 2, true)).toBe(guardMs * 2)
+    expect(pace.beatMs(calmMs - 1, true)).toBe(guardMs)
+    pace.alarmed(0)
+    expect(pace.beatMs(0, true)).toBe(guardMs)
   })
 
   it('takes no more than a quarter of a CPU for hot ticks, however dear one is, and is never slower than in calm', () => {
@@ -89,7 +112,9 @@ describe('hot ticks of an agent', () => {
   }
 
   it('come less often where they are dear, but not where the agent is kept from running', () => {
-    expect(ticksOf({ clockMs: 100 })).toBeGreaterThanOrEqual(10_000 / hotMs - 1)
-    expect(ticksOf({ cpuMs: 100 })).toBeLessThan(10_000 / hotMs / 4)
+    const { clock, cpu } = { clock: ticksOf({ clockMs: 100 }), cpu: ticksOf({ cpuMs: 100 }) }
+    expect(clock).toBe(ticksOf({}))
+    expect(clock).toBeGreaterThanOrEqual(10_000 / hotMs / 4 - 1)
+    expect(cpu).toBeLessThan(clock / 1.5)
   })
 })

@@ -112,7 +112,7 @@ export class RealBed implements Bed {
     this.#source = pods
     this.#journal = writing.journal
     const loop = new Loop({ agent, guardMs: config.loop.guardMs, now: realNow })
-    pods.onChange(() => agent.wantTick())
+    pods.onChange(() => loop.wantTick())
     this.#loop = loop
     loop.start()
     return agent

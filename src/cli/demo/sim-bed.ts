@@ -97,8 +97,7 @@ export class SimBed implements Bed {
     this.#node.advance(STEP_MS)
     const at = this.now()
     if (this.#agent === undefined || at.nowMs < this.#nextGuardMs) return
-    this.#nextGuardMs = at.nowMs + this.#guardMs
-    this.#agent.beat(at, 0)
+    this.#nextGuardMs = at.nowMs + this.#agent.beat(at, 0)
   }
 
   async startPod({ spec }: DemoPod): Promise<void> {

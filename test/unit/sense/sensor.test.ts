@@ -324,6 +324,7 @@ describe('pace', () => {
       onlineMilli: 0,
       onlineLatestMilli: 0,
       onlinePressurePermyriad: undefined,
+      runnable: 0,
       availablePermyriad: 7500,
     })
     expect(bed.reads).toEqual([
