@@ -1,7 +1,7 @@
 /** The verb `journal`: what the running agent decided, entry by entry, and how to read on. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AgentError, EXIT, oneLine } from '../model/index.ts'
-import { type JournalEntry, type JournalPage, wrap } from '../record/index.ts'
+import { type JournalPage, renderJournal, renderJournalEntry } from '../record/index.ts'
 import type { Config } from '../config/index.ts'
 import { CONFIG_FLAGS, JSON_FLAG, textFlag, type Parsed } from './args.ts'
 import { ADDRESS_FLAGS, ask } from './client.ts'
@@ -12,9 +12,6 @@ import { print, type Verb } from './verb.ts'
 const DEFAULT_LIMIT = 100
 const MOST_LIMIT = 20_000
 const FOLLOW_MS = 1000
-const MAX_TEXT = 2000
-/** Entries are indented below their head line. */
-const INDENT = 4
 
 export const journal: Verb = {
   usage: 'kube-agent journal [--since SEQ] [--pod NAMESPACE/NAME] [--limit N] [--follow] [--json]',
@@ -44,7 +41,7 @@ either kind, moves of the allowance and all else, in memory. Times are UTC.`,
     const since = numberFlag(parsed, 'since', 0)
     const page = await read(parsed, config, { ...query, ...(since === undefined ? {} : { since }) })
     if (parsed.flags['follow'] === true) return follow(parsed, config, { first: page, query })
-    print(json ? JSON.stringify(page, undefined, 2) : renderPage(page, { since, ...(pod === undefined ? {} : { pod }) }))
+    print(json ? JSON.stringify(page, undefined, 2) : renderJournal(page, { since, ...(pod === undefined ? {} : { pod }) }))
     return EXIT.ok
   },
 }
@@ -90,7 +87,7 @@ async function follow(
 ): Promise<typeof EXIT.ok> {
   const stop = stopSignal()
   const show = ({ entries }: JournalPage): void => {
-    for (const entry of entries) print(parsed.flags['json'] === true ? JSON.stringify(entry) : renderEntry(entry))
+    for (const entry of entries) print(parsed.flags['json'] === true ? JSON.stringify(entry) : renderJournalEntry(entry))
   }
   show(first)
   for (let { next } = first; !stop.asked;) {
@@ -101,31 +98,4 @@ async function follow(
     next = page.next
   }
   return EXIT.ok
-}
-
-/** A page as text, and how to read on. */
-export function renderPage(
-  { entries, next, oldest }: JournalPage,
-  { since, pod }: { readonly since: number | undefined; readonly pod?: string },
-): string {
-  const lines: string[] = []
-  if (since !== undefined && oldest > since + 1) lines.push(`(entries ${since + 1} to ${oldest - 1} are no longer kept)`)
-  lines.push(...entries.map(renderEntry))
-  if (entries.length === 0) lines.push(pod === undefined ? 'Nothing was decided.' : `Nothing was decided about ${pod}.`)
-  const about = pod === undefined ? '' : ` --pod ${pod}`
-  lines.push('', `Read on with: kube-agent journal --since ${next}${about}`)
-  return lines.join('\n')
-}
-
-/** Time, number and kind; what changed from what to what; why. */
-function renderEntry({ seq, wallMs, kind, pod, group, knob, from, to, outcome, text }: JournalEntry): string {
-  const about = [pod, group, knob].filter((part) => part !== undefined).map((part) => oneLine(part, MAX_TEXT))
-  const move = to === undefined && from === undefined ? [] : [`${line(from ?? 'unknown')} → ${line(to ?? 'nothing')}`]
-  const told = outcome === undefined || outcome === 'applied' ? [] : [`(${line(outcome)})`]
-  const head = [new Date(wallMs).toISOString(), `#${seq}`, kind, ...about, ...move, ...told].join('  ')
-  return [head, ...wrap(line(text), INDENT)].join('\n')
-}
-
-function line(text: string): string {
-  return oneLine(text, MAX_TEXT)
 }
