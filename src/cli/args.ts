@@ -51,6 +51,18 @@ export const CONFIG_FLAGS: Flags = {
   },
 }
 
+/** Flags of the verbs that read the host: shorthands of settings, for a host whose file systems are mounted elsewhere. */
+export const PATH_FLAGS: Flags = {
+  'path.proc': { type: 'string', value: 'DIR', help: 'Where the procfs of the host is mounted: paths.proc.' },
+  'path.sys': { type: 'string', value: 'DIR', help: 'Where the sysfs of the host is mounted: paths.sys.' },
+  'path.cgroup': { type: 'string', value: 'DIR', help: 'Where the cgroup tree of the host is mounted: paths.cgroup.' },
+  'path.kubelet': {
+    type: 'string',
+    value: 'DIR',
+    help: 'Where /var/lib/kubelet of the host is mounted: paths.devicePlugins and paths.podResources lie in it.',
+  },
+}
+
 /** Parses the words after the verb. Throws E_USAGE on an unknown flag, a missing value or too many operands. */
 export function parseWords(verb: string, words: readonly string[], flags: Flags, maxOperands: number): Parsed {
   const options: NonNullable<ParseArgsConfig['options']> = {}

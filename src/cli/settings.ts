@@ -4,14 +4,45 @@ import { loadConfig, type ConfigSources, type LoadedConfig, type Override } from
 import { AgentError, messageOf, MODES, type Mode } from '../model/index.ts'
 import { textFlag, textFlags, type Parsed } from './args.ts'
 
-/** Where the configuration of a verb comes from. Throws E_USAGE for a bad --set or --mode. */
+/** What each of PATH_FLAGS sets: a setting, and what of the flag's directory it is. */
+const PATH_SETTINGS: Readonly<Record<string, readonly (readonly [setting: string, below: string])[]>> = {
+  'path.proc': [['proc', '']],
+  'path.sys': [['sys', '']],
+  'path.cgroup': [['cgroup', '']],
+  // Kubelet: device-plugins is below /var/lib/kubelet whatever --root-dir says, pod-resources is below --root-dir. A kubelet for which that
+  // is not the same needs the two settings themselves.
+  'path.kubelet': [
+    ['devicePlugins', '/device-plugins'],
+    ['podResources', '/pod-resources'],
+  ],
+}
+
+/**
+ * Where the configuration of a verb comes from. A flag of its own (--mode, --path.proc) wins over --set, whichever stands first. Throws
+ * E_USAGE for a bad --set or --mode, and for a --path.kubelet that is no absolute path.
+ */
 export function configSources(parsed: Parsed): ConfigSources {
   const overrides: Override[] = []
   for (const set of textFlags(parsed, 'set')) overrides.push(...set.split(/,(?=[\w.]+=)/).map(overrideOf))
   const mode = textFlag(parsed, 'mode')
   if (mode !== undefined) overrides.push({ path: ['mode'], value: checkMode(mode), origin: '--mode' })
+  overrides.push(...pathOverrides(parsed))
   const named = textFlags(parsed, 'config')
   return { file: named.length > 0 ? named : environmentFiles(process.env), overrides }
+}
+
+function pathOverrides(parsed: Parsed): readonly Override[] {
+  return Object.entries(PATH_SETTINGS).flatMap(([flag, settings]) => {
+    // Shells complete a directory with a slash at its end, which a setting does not take.
+    const directory = textFlag(parsed, flag)?.replace(/(?<=.)\/$/, '')
+    if (directory === undefined) return []
+    return settings.map(([setting, below]): Override => {
+      // The schema refuses what is wrong with a setting; this one would become a path by what is put after it.
+      if (below !== '' && !directory.startsWith('/'))
+        throw new AgentError('E_USAGE', `--${flag} wants an absolute path, got ${JSON.stringify(directory)}`)
+      return { path: ['paths', setting], value: `${directory}${below}`, origin: `--${flag}` }
+    })
+  })
 }
 
 /** Files that are laid one over the other where no flag names any: what runs beside the agent, in its container, so goes by the same ones. */
@@ -19,7 +50,7 @@ export function environmentFiles(environment: Readonly<Record<string, string | u
   return (environment['KUBE_AGENT_CONFIG'] ?? '').split(':').filter((file) => file !== '')
 }
 
-/** Loads the configuration of a verb. Throws E_USAGE for a bad --set or --mode, E_CONFIG for what the schema refuses. */
+/** Loads the configuration of a verb. Throws what configSources throws, and E_CONFIG for what the schema refuses. */
 export function configOf(parsed: Parsed): LoadedConfig {
   return loadConfig(configSources(parsed))
 }

@@ -2,20 +2,17 @@
  * Logs: one JSON line per change, with a stable `msg` and the data in fields, so that lines can be counted and filtered. Written
  * without a worker and without waiting: a reader of the log that has stalled must not stall the loop that suppresses offline
  * work, so lines beyond a bound are dropped rather than waited for. What is buffered is flushed when the process exits. How many lines
- * there may be a minute is bounded as well (log-limit.ts).
+ * there may be a minute is bounded as well (log-limit.ts), and the level can be changed (log-level.ts).
  */
 import { type DestinationStream, destination as fileDestination, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino'
 import type { SuppressionState } from '../model/index.ts'
 import { type Change, isFrequent } from './changes.ts'
 import { viewOf } from './journal.ts'
 import type { LadderChange } from './ladder-changes.ts'
+import type { LogLevel } from './log-level.ts'
 import { limitLines } from './log-limit.ts'
 
 export type Logger = PinoLogger
-/** From the one that tells everything to the one that tells the worst only. */
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
-
 const STDERR = 2
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 
@@ -31,20 +28,6 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
     },
     destination ?? fileDestination({ dest: STDERR, sync: false, maxLength: MAX_BUFFERED_BYTES }),
   )
-}
-
-/** Puts another level in force. It is logged if one of the two levels lets it through. */
-export function changeLevel(logger: Logger, level: LogLevel): void {
-  const from = logger.level
-  if (from === level) return
-  const tell = (): void => logger.info({ from, to: level }, 'log level changed')
-  if (logger.isLevelEnabled('info')) {
-    tell()
-    logger.level = level
-  } else {
-    logger.level = level
-    tell()
-  }
 }
 
 const MESSAGES: Readonly<Record<Change['kind'], string>> = {

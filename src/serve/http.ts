@@ -9,6 +9,7 @@ import type { Logger, Recorder } from '../record/index.ts'
 import { type Answer, refuse, type Refusal, text } from './answers.ts'
 import { AnswerBudget } from './budget.ts'
 import { boundConnections, OneAtATime } from './connections.ts'
+import type { FlagInForce } from './flags.ts'
 import { MAX_LEVEL_BYTES } from './log-level.ts'
 import type { PageContext } from './pages.ts'
 import { isProbe, route, takesBody } from './routes.ts'
@@ -35,6 +36,8 @@ export interface HttpOptions {
   /** The effective configuration for /configz, with the origin of each value, as text and as JSON. */
   readonly configText?: () => string
   readonly configJson?: () => string
+  /** The command line of the agent for /flagz. */
+  readonly flags?: readonly FlagInForce[]
   readonly now: () => Instant
   /** Its level can be changed from the node. */
   readonly logger: Logger
@@ -68,13 +71,14 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     recorder,
     configText,
     configJson,
+    flags,
     now,
     logger,
     liveMaxAgeMs = DEFAULT_LIVE_MAX_AGE_MS,
     keepAliveMs = KEEP_ALIVE_MS,
     stalledMs = STALLED_MS,
   } = options
-  const context: PageContext = { recorder, now, liveMaxAgeMs, logger, configText, configJson }
+  const context: PageContext = { recorder, now, liveMaxAgeMs, logger, configText, configJson, flags }
   const budget = new AnswerBudget()
   const oneAtATime = new OneAtATime()
   const server = createServer(

@@ -29,7 +29,7 @@ export function setLogLevel({ accept, body = '', peer, origin }: Request, logger
       { message: `the body is not one of ${LOG_LEVELS.join(', ')}`, hint: HOW.replace(' it ', ' the level ') },
       accept,
     )
-  changeLevel(logger, level)
+  changeLevel(logger, level, 'PUT /loglevel')
   return text(200, `${level}\n`)
 }
 

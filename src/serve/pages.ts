@@ -6,9 +6,11 @@ import {
   METRICS_CONTENT_TYPE,
   type Recorder,
   renderExplanation,
+  renderJournal,
   renderStatus,
 } from '../record/index.ts'
 import { type Answer, compactJson, json, refuse, text } from './answers.ts'
+import type { FlagInForce } from './flags.ts'
 import { MEDIA_TYPES } from './negotiate.ts'
 import type { Request } from './request.ts'
 
@@ -20,6 +22,8 @@ export interface PageContext {
   /** The effective configuration with the origin of each value; undefined where none is shown. */
   readonly configText?: (() => string) | undefined
   readonly configJson?: (() => string) | undefined
+  /** Of the command line; undefined where it is not shown. */
+  readonly flags?: readonly FlagInForce[] | undefined
 }
 
 /** More entries than this in one answer would hold up the loop; whoever wants them follows `next`. */
@@ -61,21 +65,22 @@ export function configz({ format, accept }: Request, { configText, configJson }:
   return { status: 200, type: MEDIA_TYPES[format], body: show() }
 }
 
-export function journal({ query, accept }: Request, { recorder }: PageContext): Answer {
+export function journal({ query, format, accept }: Request, { recorder }: PageContext): Answer {
   const since = wholeNumber(query, 'since')
   const limit = wholeNumber(query, 'limit')
   if (since === 'bad') return refuse(400, { message: 'since is not a whole number from 0' }, accept)
   if (limit === 'bad' || limit === 0) return refuse(400, { message: 'limit is not a whole number from 1' }, accept)
   const pod = query.get('pod')
-  return json(
-    200,
-    recorder.journal({
-      ...(since === undefined ? {} : { since }),
-      ...(limit === undefined ? {} : { limit: Math.min(limit, MAX_JOURNAL_ENTRIES) }),
-      ...(pod === null ? {} : { pod }),
-      news: query.has('news'),
-    }),
-  )
+  const asked = {
+    ...(since === undefined ? {} : { since }),
+    ...(pod === null ? {} : { pod }),
+  }
+  const page = recorder.journal({
+    ...asked,
+    ...(limit === undefined ? {} : { limit: Math.min(limit, MAX_JOURNAL_ENTRIES) }),
+    news: query.has('news'),
+  })
+  return format === 'text' ? text(200, `${renderJournal(page, asked)}\n`) : json(200, page)
 }
 
 export function history({ query, accept }: Request, { recorder }: PageContext): Answer {

@@ -1,9 +1,10 @@
 /**
  * The table of pages, and how a request finds the right one: path, method, form. No socket in sight, so the table below is all there is
- * to know about them. Texts are for people and not for parsing (KEP-4827 says the same of Kubernetes' own /statusz); programs ask for
+ * to know about them. Texts are for people and not for parsing (KEP-4827 and KEP-4828 say the same of Kubernetes' own /statusz and /flagz); programs ask for
  * JSON.
  */
 import { type Answer, refuse } from './answers.ts'
+import { flagz } from './flags.ts'
 import { landing, linkLines, uiAsset } from './landing.ts'
 import { setLogLevel, showLogLevel } from './log-level.ts'
 import { chooseFormat, type Format } from './negotiate.ts'
@@ -31,6 +32,7 @@ const ROUTES: readonly Route[] = [
   },
   { path: '/metrics', about: 'metrics for Prometheus', forms: ['text'], get: metrics },
   { path: '/livez', about: 'whether the loop turns', forms: ['text'], get: livez, isProbe: true },
+  { path: '/healthz', about: 'the older name of /livez, with the same answer', forms: ['text'], get: livez, isProbe: true },
   {
     path: '/readyz',
     about: 'whether the agent does its work; ?verbose lists the checks',
@@ -51,9 +53,15 @@ const ROUTES: readonly Route[] = [
     get: configz,
   },
   {
+    path: '/flagz',
+    about: 'the command line that the agent was started with; ?format=json',
+    forms: ['text', 'json'],
+    get: flagz,
+  },
+  {
     path: '/journal',
-    about: 'the last decisions as JSON: ?since=SEQ&pod=NAMESPACE/NAME&limit=N, &news without moves of the allowance',
-    forms: ['json'],
+    about: 'the last decisions: ?since=SEQ&pod=NAMESPACE/NAME&limit=N, &news without moves of the allowance; ?format=text',
+    forms: ['json', 'text'],
     get: journal,
   },
   { path: '/history', about: 'the last ten minutes in numbers as JSON: ?since=NUMBER', forms: ['json'], get: history },
@@ -82,8 +90,16 @@ export function isProbe(path: string): boolean {
   return ROUTES.some((route) => route.path === path && route.isProbe === true)
 }
 
-/** Answers one request. Throws only for a bug. */
+/**
+ * Answers one request; with `inline` in its query always with 200, and with the status as the first line of the body: of a failure `kubectl get
+ * --raw` shows the status and not the body. Throws only for a bug.
+ */
 export async function route(request: Omit<Request, 'format'>, context: PageContext): Promise<Answer> {
+  const answer = await answerOf(request, context)
+  return request.query.has('inline') ? { ...answer, status: 200, body: `${answer.status}\n${answer.body}` } : answer
+}
+
+async function answerOf(request: Omit<Request, 'format'>, context: PageContext): Promise<Answer> {
   const { method, path, query, accept } = request
   const isGet = method === 'GET' || method === 'HEAD'
   const asset = uiAsset(path)

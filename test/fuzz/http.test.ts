@@ -89,6 +89,8 @@ const PATHS = [
   '/?format=text',
   '/metrics',
   '/livez',
+  '/healthz',
+  '/flagz',
   '/readyz?verbose',
   '/statusz?format=json',
   '/configz',

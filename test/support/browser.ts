@@ -38,7 +38,8 @@ export async function startBrowser(): Promise<Browser> {
       '--disable-component-update',
       '--disable-sync',
     ],
-    env: { ...process.env, HOME: profile },
+    // Times of day are shown as they are where the reader is.
+    env: { ...process.env, HOME: profile, TZ: 'UTC' },
   })
   return {
     open: (url, options) => open(context, url, options),

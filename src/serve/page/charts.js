@@ -267,6 +267,8 @@ class Chart {
           { ...axis, space: 80, values: (_plot, ticks) => ticks.map((seconds) => clockText(seconds * 1000)) },
           { ...axis, size: 76, values: (_plot, ticks) => ticks.map((tick) => (tick === 0 ? '0' : scale(tick))) },
         ],
+        // The first drawing empties the legend again.
+        hooks: { ready: [() => this.#readNewest()] },
         legend: { markers: { width: 3, dash: (_plot, at) => MARKERS[this.#lines[at - 1]?.dash?.length ?? 0] ?? 'solid' } },
         series: [
           { label: 'time', value: (_plot, seconds) => (seconds === null ? '–' : clockText(seconds * 1000)) },

@@ -50,6 +50,7 @@ function show() {
   const main = byId('main')
   main.hidden = false
   setText(byId('brief'), briefOf(status))
+  setAttribute(byId('brief'), 'data-worst', status.problems.some(({ severity }) => severity === 'error') ? 'error' : 'none')
   parts.numbers.show(status)
   parts.ladders.show(status)
   parts.classes.show(status)

@@ -203,18 +203,19 @@ export class Pods {
           title: 'state',
           text: ({ state, phase }) => (state === 'fine' ? phase.toLowerCase() : state === 'squeezed' ? 'held back' : 'odd'),
         },
+        // Before the numbers: it is what a reader has come for, and the end of a row may be out of sight.
+        { title: 'why', text: ({ why }) => why, wide: true },
         { title: 'CPU used', number: true, text: ({ usedMilli }) => cpuText(usedMilli) },
         { title: 'asked', number: true, text: ({ askedMilli }) => (askedMilli === 0 ? '–' : cpuText(askedMilli)) },
-        { title: 'limit', number: true, text: ({ limitMilli }) => cpuText(limitMilli) },
+        { title: 'CPU limit', number: true, text: ({ limitMilli }) => cpuText(limitMilli) },
         { title: 'throttled', number: true, text: ({ throttledPermyriad }) => shareText(throttledPermyriad) },
         {
           title: 'memory',
           number: true,
           text: ({ workingSetBytes }) => (workingSetBytes === 0 ? '–' : bytesText(workingSetBytes)),
         },
-        { title: 'limit', number: true, text: ({ memoryLimitBytes }) => bytesText(memoryLimitBytes) },
+        { title: 'memory limit', number: true, text: ({ memoryLimitBytes }) => bytesText(memoryLimitBytes) },
         { title: 'CPUs', text: ({ cpus }) => shortCpus(cpus) },
-        { title: 'why', text: ({ why }) => why, wide: true },
       ],
       {
         keyOf: ({ uid }) => uid,

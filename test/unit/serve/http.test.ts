@@ -4,13 +4,19 @@ import { networkInterfaces } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AgentError } from '../../../src/model/index.ts'
 import type { Recorder } from '../../../src/record/index.ts'
-import { type HttpOptions, type HttpServer, startHttp } from '../../../src/serve/index.ts'
+import { type FlagInForce, type HttpOptions, type HttpServer, startHttp } from '../../../src/serve/index.ts'
 import { capturedLogger, type LogLine, recorder, REGISTERED, STARTED_MS, tick, writingTick } from '../record/fixtures.ts'
 
 let server: HttpServer
 let record: Recorder
 let lines: LogLine[]
 let nowMs: number
+
+const FLAGS: readonly FlagInForce[] = [
+  { name: 'config', values: ['/etc/a.yaml', '/etc/b.yaml'], from: 'KUBE_AGENT_CONFIG' },
+  { name: 'set', values: ['node.name=a\nlivez=ok'], from: 'command line' },
+  { name: 'path.proc', values: [] },
+]
 
 async function start(over: Partial<HttpOptions> = {}): Promise<HttpServer> {
   const captured = capturedLogger()
@@ -21,6 +27,7 @@ async function start(over: Partial<HttpOptions> = {}): Promise<HttpServer> {
     recorder: record,
     configText: () => 'mode: enforce # from agent.yaml\n',
     configJson: () => '{"config":{"mode":"enforce"},"origins":{"mode":"agent.yaml:1"}}\n',
+    flags: FLAGS,
     now: () => ({ nowMs, wallMs: 0 }),
     logger: captured.logger,
     ...over,
@@ -65,7 +72,19 @@ describe('pages', () => {
     expect(status).toBe(200)
     expect(headers.get('content-type')).toBe('text/html; charset=utf-8')
     // Relative, for a proxy that serves the page under a path of its own.
-    for (const path of ['metrics', 'livez', 'readyz', 'statusz', 'configz', 'journal', 'history', 'explain', 'loglevel']) {
+    for (const path of [
+      'metrics',
+      'livez',
+      'healthz',
+      'readyz',
+      'statusz',
+      'configz',
+      'flagz',
+      'journal',
+      'history',
+      'explain',
+      'loglevel',
+    ]) {
       expect(body).toContain(`<a href="${path}">`)
       expect((await get(`/${path}${path === 'explain' ? '?subject=cpu/3' : ''}`)).status).toBe(200)
     }
@@ -124,6 +143,17 @@ describe('pages', () => {
     })
   })
 
+  it('answers by the older name of /livez what /livez answers, alive or not', async () => {
+    const answers = async () => [await get('/livez'), await get('/healthz')].map(({ status, body }) => ({ status, body }))
+    const [live, older] = await answers()
+    expect(older).toEqual(live)
+    nowMs = 31_000
+    const [dead, olderDead] = await answers()
+    expect(dead?.status).toBe(503)
+    expect(olderDead).toEqual(dead)
+    expect((await get('/?format=text')).body).toMatch(/\/healthz +the older name of \/livez, with the same answer/)
+  })
+
   it('takes the age for liveness from its options', async () => {
     await server.close()
     server = await start({ liveMaxAgeMs: 60_000 })
@@ -176,6 +206,27 @@ describe('pages', () => {
     expect((await get('/configz')).status).toBe(404)
   })
 
+  it('shows the command line as text that is not for parsing, one flag a line, and as JSON that is', async () => {
+    const text = await get('/flagz')
+    expect(text.headers.get('content-type')).toBe('text/plain; charset=utf-8')
+    expect(text.body).toBe(
+      'Flags of this agent, for people and not for parsing: the form may change. ?format=json is for programs.\n' +
+        'What each setting has become by them and by files is on /configz.\n\n' +
+        '--config=/etc/a.yaml        KUBE_AGENT_CONFIG\n' +
+        '--config=/etc/b.yaml        KUBE_AGENT_CONFIG\n' +
+        '--set=node.name=a livez=ok  command line\n' +
+        '--path.proc                 not given\n',
+    )
+    const json = await get('/flagz', { headers: { accept: 'application/json' } })
+    expect(JSON.parse(json.body)).toEqual({
+      flags: { config: ['/etc/a.yaml', '/etc/b.yaml'], set: ['node.name=a\nlivez=ok'], 'path.proc': [] },
+    })
+    await server.close()
+    const { flags: _none, ...options } = { flags: undefined, host: '127.0.0.1', port: 0, recorder: record }
+    server = await startHttp({ ...options, now: () => ({ nowMs, wallMs: 0 }), logger: capturedLogger().logger })
+    expect(await get('/flagz')).toMatchObject({ status: 404, body: 'the command line is not shown here\n' })
+  })
+
   it('pages through the journal', async () => {
     const first = JSON.parse((await get('/journal?since=0&limit=3')).body) as { entries: { seq: number }[]; next: number }
     expect(first.entries.map(({ seq }) => seq)).toEqual([1, 2, 3])
@@ -223,7 +274,7 @@ describe('pages', () => {
   })
 
   it('answers an unknown path with those there are', async () => {
-    const { status, body } = await get('/healthz')
+    const { status, body } = await get('/health')
     expect(status).toBe(404)
     expect(body).toMatch(/^no such page; there are:\n {2}\/ /)
     expect(body).toContain('/readyz')
@@ -243,7 +294,7 @@ describe('the level of the log', () => {
     expect(await put('error')).toMatchObject({ status: 200 })
     expect(await put('error')).toMatchObject({ status: 200 })
     expect(lines).toMatchObject([
-      { msg: 'log level changed', from: 'info', to: 'debug' },
+      { msg: 'log level changed', from: 'info', to: 'debug', by: 'PUT /loglevel' },
       { msg: 'log level changed', from: 'debug', to: 'error' },
     ])
   })
