@@ -383,6 +383,38 @@ const agent: Row = {
       ],
     },
     {
+      title: 'Parts that fail',
+      about: 'Sources that can not be read, rules that can not decide, sinks that can not be written to; empty when all is well.',
+      kind: 'timeseries',
+      unit: 'short',
+      width: 8,
+      queries: [
+        { expr: `${own('kube_agent_source_success')} == 0`, legend: 'source {{source}}' },
+        { expr: `${own('kube_agent_rule_success')} == 0`, legend: 'rule {{rule}}' },
+        { expr: `${own('kube_agent_sink_success')} == 0`, legend: 'sink {{sink}}' },
+        { expr: `${own('kube_agent_degraded')} == 1`, legend: 'degraded: {{reason}}' },
+      ],
+    },
+    {
+      title: 'Time of sources and rules',
+      about: 'Of the five that took longest on the last calm tick.',
+      kind: 'timeseries',
+      unit: 's',
+      width: 8,
+      queries: [
+        { expr: `topk(5, ${own('kube_agent_source_duration_seconds')})`, legend: 'source {{source}}' },
+        { expr: `topk(5, ${own('kube_agent_rule_duration_seconds')})`, legend: 'rule {{rule}}' },
+      ],
+    },
+    {
+      title: 'Time of sinks',
+      about: 'Of a sync of the restore journal, a block of the recording, a registration, a call to the API server.',
+      kind: 'timeseries',
+      unit: 's',
+      width: 8,
+      queries: [{ expr: own('kube_agent_sink_duration_seconds'), legend: '{{sink}}' }],
+    },
+    {
       title: 'Calls to the API server',
       about: 'By operation and outcome.',
       kind: 'timeseries',

@@ -5,7 +5,7 @@
  * for events of a node under its UID and under its name as UID, older ones under the name alone, which is what the kubelet writes.
  */
 import { createHash } from 'node:crypto'
-import { timestamp } from './node-patch.ts'
+import { timestamp } from './node-conditions.ts'
 
 export interface EventAbout {
   readonly kind: 'Pod' | 'Node'

@@ -4,9 +4,10 @@
  * or is dropped and counted; memory is bounded by the number of distinct events that are remembered.
  * Source: client-go tools/record/events_cache.go, for what a well-behaved recorder does.
  */
+import { messageOf } from '../model/index.ts'
 import type { ApiCaller } from './api.ts'
 import { aboutKey, type ClusterEvent, eventKey, eventName, eventNamespace, eventObject, trimmed } from './events-object.ts'
-import { timestamp } from './node-patch.ts'
+import { timestamp } from './node-conditions.ts'
 import { isStatus, type ReporterClock, ServerUnavailable } from './reporter-calls.ts'
 
 /** Shortest time between two writes of the same event. */
@@ -131,19 +132,24 @@ export class EventWriter {
     this.#entries.delete(victim.key)
   }
 
-  /** Writes what may be written now. Rejects when the server is away; the rest is then still waiting. */
-  async flush(): Promise<void> {
+  /**
+   * Writes what may be written now; resolves with why one was refused, if any was. Rejects when the server is away; the rest is then
+   * still waiting.
+   */
+  async flush(): Promise<string | undefined> {
+    let refusal: string | undefined
     const nowMs = this.#options.clock.monotonicMs()
     this.#refill(nowMs)
     const ready = [...this.#entries.values()].filter(({ pending, nextMs }) => pending > 0 && nextMs <= nowMs)
     ready.sort(inOrderOfNeed)
     for (const entry of ready) {
-      if (this.#tokens < 1) return
+      if (this.#tokens < 1) break
       if (this.#objects.has(entry.objectKey)) continue
       this.#tokens -= 1
       this.#objects.set(entry.objectKey, nowMs)
-      await this.#write(entry, nowMs)
+      refusal = (await this.#write(entry, nowMs)) ?? refusal
     }
+    return refusal
   }
 
   #refill(nowMs: number): void {
@@ -153,8 +159,9 @@ export class EventWriter {
     for (const [key, atMs] of this.#objects) if (nowMs - atMs >= OBJECT_MS) this.#objects.delete(key)
   }
 
-  async #write(entry: Entry, nowMs: number): Promise<void> {
+  async #write(entry: Entry, nowMs: number): Promise<string | undefined> {
     const { pending } = entry
+    let refusal: string | undefined
     try {
       if (entry.count === 0) await this.#create(entry)
       else await this.#raise(entry)
@@ -162,9 +169,11 @@ export class EventWriter {
       if (thrown instanceof ServerUnavailable) throw thrown
       // The namespace is gone or going, or the right is not granted: trying again at once would not help.
       this.dropped += pending
+      refusal = messageOf(thrown)
     }
     entry.pending -= pending
     entry.nextMs = nowMs + SAME_MS
+    return refusal
   }
 
   async #create(entry: Entry): Promise<void> {

@@ -9,7 +9,7 @@
  *
  * Source: Kubernetes, "API-initiated Eviction"; what the answers mean is in eviction-answers.ts.
  */
-import type { EvictionRecord, EvictionsView, EvictionWish, Evictor } from '../model/index.ts'
+import { type EvictionRecord, type EvictionsView, type EvictionWish, type Evictor, Run } from '../model/index.ts'
 import type { ApiCaller, ApiRequest } from './api.ts'
 import { Backoff, pause } from './backoff.ts'
 import { deletionRequest, type EvictionRefusal, evictionRequest, graceSecondsFor, refusalOf } from './eviction-answers.ts'
@@ -86,6 +86,8 @@ interface Denial {
 }
 
 export class ApiEvictor implements Evictor {
+  /** How asking goes: a no to a pod is an answer like a yes. */
+  readonly run = new Run('evictions')
   readonly #options: ApiEvictorOptions
   readonly #calls: CountingCaller
   readonly #records = new EvictionRecords()
@@ -216,13 +218,19 @@ export class ApiEvictor implements Evictor {
 
   /** Undefined for a yes. Never rejects. */
   async #call(operation: OperationName, request: () => ApiRequest): Promise<EvictionRefusal | undefined> {
+    const { monotonicMs } = this.#options.clock
+    const begunMs = monotonicMs()
     try {
       await this.#calls.call(operation, request())
       this.#failing = false
+      this.run.ok(monotonicMs(), monotonicMs() - begunMs)
       return undefined
     } catch (thrown) {
       const refusal = refusalOf(thrown, this.#options.api.problems)
+      const nowMs = monotonicMs()
       this.#failing = refusal.is === 'failed'
+      if (refusal.is === 'failed') this.run.failed(refusal.detail, nowMs, nowMs - begunMs)
+      else this.run.ok(nowMs, nowMs - begunMs)
       return refusal
     }
   }

@@ -1,15 +1,10 @@
 /**
  * What the agent says about the node, and the patches that make a Node object say it: pure. A patch is worked out against what the API server
  * last showed, not against what was last sent, so leftovers of an agent before this one, and settings switched off since, mend themselves.
- * Source: k8s.io/api/core/v1 NodeCondition, Taint; Kubernetes API conventions, "Typical status properties", 1.36.
+ * The conditions are in node-conditions.ts. Source: k8s.io/api/core/v1 Taint; Kubernetes API conventions, 1.36.
  */
 import { type NodeSignals, parseCpuQuantity, parseMemoryQuantity } from '../model/index.ts'
-
-/** Hot: see NodeSignals. Short: pods that should have CPUs of their own run in the shared pool. */
-const HOT = 'ColocationHot'
-const SHORT = 'ExclusiveCpusShort'
-export const CONDITIONS = [HOT, SHORT] as const
-type ConditionType = (typeof CONDITIONS)[number]
+import { type Condition, CONDITIONS, type ConditionType, STOPPED, timestamp } from './node-conditions.ts'
 
 const EFFECT = 'PreferNoSchedule'
 const MIB = 1024 * 1024
@@ -41,13 +36,6 @@ export interface NodeWish {
   readonly short?: boolean
   readonly numbers?: { readonly score: number; readonly milliCpu: number; readonly bytes: number }
   readonly capacity: Capacity
-}
-
-interface Condition {
-  readonly status: string
-  readonly reason: string
-  readonly message: string
-  readonly transitionAt: string
 }
 
 /** The part of a Node that the agent cares about, as the API server last showed it. */
@@ -86,8 +74,7 @@ export const SILENT_WISH: NodeWish = {
 
 export const WITHDRAWN_WISH: NodeWish = {
   hot: undefined,
-  reason: 'AgentStopped',
-  message: 'kube-agent was stopped and has released the node',
+  ...STOPPED,
   capacity: NO_CAPACITY,
 }
 
@@ -127,67 +114,6 @@ export function viewOf(answer: unknown, domain: string): NodeView {
     hotLabel: typeof hotLabel === 'string' ? hotLabel : undefined,
     taints: listOf(objectOf(node['spec'])['taints']),
   }
-}
-
-/** Kubernetes: metav1.Time has whole seconds. */
-export const timestamp = (wallMs: number): string => `${new Date(wallMs).toISOString().slice(0, 19)}Z`
-
-const statusOf = (is: boolean | undefined): string => (is === undefined ? 'Unknown' : is ? 'True' : 'False')
-
-interface ConditionWish {
-  readonly type: ConditionType
-  readonly is: boolean | undefined
-  readonly reason: string
-  readonly message: string
-  /** Said only once it has been true: most nodes never are. */
-  readonly rare: boolean
-}
-
-function conditionsOf({ hot, reason, message, short }: NodeWish): readonly ConditionWish[] {
-  const room: Pick<ConditionWish, 'reason' | 'message'> =
-    short === undefined
-      ? { reason, message }
-      : short
-        ? {
-            reason: 'NoRoom',
-            message: 'Pods of class LSX or LSR run in the shared pool: there are not enough free CPUs; their events name them',
-          }
-        : { reason: 'RoomForAll', message: 'Every pod of class LSX or LSR has CPUs of its own' }
-  return [
-    { type: HOT, is: hot, reason, message, rare: false },
-    { type: SHORT, is: short, ...room, rare: true },
-  ]
-}
-
-export interface ConditionContext {
-  readonly wanted: boolean
-  readonly heartbeatDue: boolean
-  readonly wallMs: number
-}
-
-/** A strategic merge patch of the node's status; undefined when there is nothing to say. */
-export function conditionPatch(wish: NodeWish, view: NodeView, context: ConditionContext): unknown {
-  const conditions = conditionsOf(wish).flatMap((wished) => {
-    const entry = conditionEntry(wished, view.conditions[wished.type], context)
-    return entry === undefined ? [] : [{ type: wished.type, ...entry }]
-  })
-  return conditions.length === 0 ? undefined : { status: { conditions } }
-}
-
-function conditionEntry(
-  { is, reason, message, rare }: ConditionWish,
-  old: Condition | undefined,
-  { wanted, heartbeatDue, wallMs }: ConditionContext,
-): Json | undefined {
-  if (!wanted) return old === undefined ? undefined : { $patch: 'delete' }
-  // Nothing is to be known: not worth a condition where there is none.
-  if (old === undefined && (is === undefined || (rare && !is))) return undefined
-  const status = statusOf(is)
-  const same = old?.status === status && old.reason === reason && old.message === message
-  if (same && (!heartbeatDue || is === undefined)) return undefined
-  const now = timestamp(wallMs)
-  const transitionAt = old?.status === status && old.transitionAt !== '' ? old.transitionAt : now
-  return { status, reason, message, lastHeartbeatTime: now, lastTransitionTime: transitionAt }
 }
 
 const NAMES = ['score', 'headroom-cpu', 'headroom-memory', 'signals-at'] as const

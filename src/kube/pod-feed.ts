@@ -49,7 +49,8 @@ export class PodFeed implements PodSource {
     const lost = this.#lost === undefined ? [] : [`${source}: lost since ${this.#lost.since}: ${this.#lost.why}`]
     const { pods, revision } = this.keeper
     const problems = [...lost, ...this.#options.otherProblems(), ...this.keeper.problems]
-    return { pods, everRead: this.#everRead, revision, atMs: this.#atMs, source, problems }
+    const known = { pods, everRead: this.#everRead, revision, atMs: this.#atMs, source, problems }
+    return this.#lost === undefined ? known : { ...known, lost: `${source}: ${this.#lost.why}` }
   }
 
   onChange(listener: () => void): void {

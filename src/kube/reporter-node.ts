@@ -4,8 +4,8 @@
  * others write too and is therefore read, changed and written back under its version.
  */
 import type { ApiCaller } from './api.ts'
+import { conditionPatch, type ConditionWish } from './node-conditions.ts'
 import {
-  conditionPatch,
   hasTaint,
   metadataPatch,
   type NodeView,
@@ -17,7 +17,7 @@ import {
 } from './node-patch.ts'
 import { isStatus, type ReporterClock } from './reporter-calls.ts'
 
-/** How often the condition's heartbeat is renewed: as often as the kubelet renews those of its own when nothing has changed. */
+/** How often the heartbeat of conditions is renewed, or a message that moved alone is told: as often as the kubelet renews those of its own when nothing has changed. */
 const HEARTBEAT_MS = 5 * 60_000
 
 export interface NodeWriterOptions {
@@ -34,7 +34,7 @@ export interface NodeWriterOptions {
 export class NodeWriter {
   readonly #options: NodeWriterOptions
   readonly #path: string
-  /** Spread, so that the nodes of a cluster don't beat together. */
+  /** Spread from five to six minutes, so that the nodes of a cluster don't beat together. */
   readonly #heartbeatMs: number
   #view: NodeView | undefined
   #wasHot: boolean | undefined
@@ -46,7 +46,7 @@ export class NodeWriter {
   constructor(options: NodeWriterOptions) {
     this.#options = options
     this.#path = `/api/v1/nodes/${encodeURIComponent(options.node)}`
-    this.#heartbeatMs = HEARTBEAT_MS * (1 - options.random() / 5)
+    this.#heartbeatMs = HEARTBEAT_MS * (1 + options.random() / 5)
   }
 
   /** Whether the node was called hot when it was first looked at; undefined until then. */
@@ -63,11 +63,12 @@ export class NodeWriter {
     this.#see(await api.call('getNode', { path: this.#path }))
   }
 
-  async writeCondition(wish: NodeWish): Promise<void> {
+  /** Writes those conditions that are news, or all when the heartbeat is due. */
+  async writeConditions(wishes: readonly ConditionWish[]): Promise<void> {
     if (this.#view === undefined) return
     const { api, switches, clock } = this.#options
     const nowMs = clock.monotonicMs()
-    const body = conditionPatch(wish, this.#view, {
+    const body = conditionPatch(wishes, this.#view.conditions, {
       wanted: switches.condition,
       heartbeatDue: nowMs - this.#beatMs >= this.#heartbeatMs,
       wallMs: clock.wallMs(),

@@ -6,28 +6,28 @@
  */
 import {
   driftEventText,
-  messageOf,
   type NodeSignals,
   type NodeSnapshot,
   type PodFinding,
   type PodProblem,
+  type RunState,
   type TickRecord,
+  type Trouble,
 } from '../model/index.ts'
-import { type ApiCaller, ApiError } from './api.ts'
+import type { ApiCaller } from './api.ts'
 import { EventWriter } from './events.ts'
 import { aboutNode, type ClusterEvent } from './events-object.ts'
+import { type ConditionWish, degradedCondition, signalConditions } from './node-conditions.ts'
 import { type NodeWish, SILENT_WISH, type Switches, WITHDRAWN_WISH, wishOf } from './node-patch.ts'
 import type { OperationName } from './operations.ts'
-import { RetryGate, CountingCaller, type ReporterClock, ServerUnavailable, type WriteCount } from './reporter-calls.ts'
+import { CountingCaller, type ReporterClock, type WriteCount } from './reporter-calls.ts'
 import { NodeWriter } from './reporter-node.ts'
+import { ReporterParts } from './reporter-parts.ts'
 
 /** How often it is looked whether there is something to write; looking costs no call. */
 const PUMP_MS = 1000
 /** How long what was said last is left to stand, by this agent or the one before, when no readings come any more. */
 const SILENT_MS = 60_000
-/** A server that is away is asked again soon; a part that fails while another may not leaves it the next turn. */
-const SERVER_RETRY = { baseMs: 1000, maxMs: 60_000 }
-const PART_RETRY = { baseMs: 4000, maxMs: 5 * 60_000 }
 /** At the most, since the container is killed soon after. */
 const WITHDRAW_MS = 2000
 
@@ -60,24 +60,17 @@ export interface ReporterStats {
   readonly lastOkWallMs?: number
 }
 
-/** What fails, and is tried again, by itself. */
-interface Part {
-  readonly write: () => Promise<void>
-  readonly gate: RetryGate
-  serverWide: boolean
-}
-
 export class ClusterReporter {
   readonly #options: ClusterReporterOptions
   readonly #calls: CountingCaller
   readonly #node: NodeWriter
   readonly #events: EventWriter
-  readonly #parts: readonly Part[]
-  readonly #server: RetryGate
+  readonly #parts: ReporterParts
   #signals: NodeSignals | undefined
   #topology: NodeSnapshot['topology'] | undefined
   #memory: NodeSnapshot['node']['memory']
   #findings: readonly PodFinding[] = []
+  #troubles: readonly Trouble[] | undefined
   #findingsMs = -Infinity
   #tickMs = -Infinity
   /** When the last tick with readings of the node came. */
@@ -97,15 +90,24 @@ export class ClusterReporter {
     this.#calls = new CountingCaller(api, clock.wallMs)
     this.#node = new NodeWriter({ api: this.#calls, node, domain, switches, annotateMs, clock, random })
     this.#events = new EventWriter({ api: this.#calls, node, clock })
-    this.#server = new RetryGate({ ...SERVER_RETRY, random })
-    const writes = [
-      () => this.#node.look(),
-      () => this.#say((wish) => this.#node.writeCondition(wish)),
-      () => this.#say((wish) => this.#node.writeMetadata(wish)),
-      () => this.#say((wish) => this.#node.writeTaint(wish)),
-      () => this.#writeEvents(),
-    ]
-    this.#parts = writes.map((write) => ({ write, gate: new RetryGate({ ...PART_RETRY, random }), serverWide: false }))
+    const writes = {
+      node_look: () => this.#node.look(),
+      node_conditions: () => this.#node.writeConditions(this.#conditions()),
+      node_metadata: () => this.#say((wish) => this.#node.writeMetadata(wish)),
+      node_taint: () => this.#say((wish) => this.#node.writeTaint(wish)),
+      events: () => this.#writeEvents(),
+    }
+    this.#parts = new ReporterParts(writes, { calls: this.#calls, clock, random })
+  }
+
+  /** How each part of what is told goes. */
+  get runs(): readonly RunState[] {
+    return this.#parts.runs
+  }
+
+  /** Takes what keeps the agent from its work now; undefined while it is too early to tell, and what was said before stands. */
+  trouble(troubles: readonly Trouble[] | undefined): void {
+    this.#troubles = troubles
   }
 
   /** Takes note of a finished tick. */
@@ -141,46 +143,20 @@ export class ClusterReporter {
     this.#startedMs ??= nowMs
     // Spread: the agents of a cluster are started together.
     this.#nextRoundMs ??= nowMs + (this.#options.random ?? Math.random)() * this.#options.writeMs
-    if (this.#calls.closed || this.#withdrawn || nowMs < this.#nextRoundMs || !this.#server.ready(nowMs)) return Promise.resolve()
+    if (this.#calls.closed || this.#withdrawn || nowMs < this.#nextRoundMs || !this.#parts.serverReady(nowMs))
+      return Promise.resolve()
     this.#round = this.#runRound(nowMs).finally(() => (this.#round = undefined))
     return this.#round
   }
 
   async #runRound(nowMs: number): Promise<void> {
     const begun = this.#calls.begun
-    for (const part of this.#parts) {
+    for (const part of this.#parts.all) {
       if (this.#calls.closed || this.#withdrawn) return
-      if (part.gate.ready(nowMs) && !(await this.#try(part))) break
+      if (part.gate.ready(nowMs) && !(await this.#parts.try(part))) break
     }
     // A round that wrote nothing does not hold up the next change.
     if (this.#calls.begun > begun) this.#nextRoundMs = nowMs + this.#options.writeMs
-  }
-
-  /** False when the server as a whole does not answer, and the others need not be tried. */
-  async #try(part: Part): Promise<boolean> {
-    const begun = this.#calls.begun
-    try {
-      await part.write()
-      part.gate.succeeded()
-      if (this.#calls.begun > begun) this.#serverAnswers()
-      return true
-    } catch (thrown) {
-      const nowMs = this.#options.clock.monotonicMs()
-      part.serverWide = thrown instanceof ServerUnavailable
-      part.gate.failed(nowMs, thrown)
-      // Failed calls have been noted where they failed.
-      if (!part.serverWide && !(thrown instanceof ApiError)) this.#calls.lastError = messageOf(thrown)
-      if (part.serverWide) this.#server.failed(nowMs, thrown)
-      else if (this.#calls.begun > begun) this.#serverAnswers()
-      return !part.serverWide
-    }
-  }
-
-  /** Parts that failed for the server's sake only need not wait any longer. */
-  #serverAnswers(): void {
-    if (!this.#server.failing) return
-    this.#server.succeeded()
-    for (const part of this.#parts) if (part.serverWide) part.gate.succeeded()
   }
 
   /** The newest state, as late as possible. Undefined while it is too early to tell. */
@@ -209,20 +185,30 @@ export class ClusterReporter {
     })
   }
 
+  /** What is not among them stays as it is. */
+  #conditions(): readonly ConditionWish[] {
+    const wish = this.#wish()
+    const troubles = this.#withdrawn ? 'stopped' : this.#troubles
+    return [
+      ...(wish === undefined ? [] : signalConditions(wish)),
+      ...(troubles === undefined ? [] : [degradedCondition(troubles)]),
+    ]
+  }
+
   async #say(write: (wish: NodeWish) => Promise<void>): Promise<void> {
     const wish = this.#wish()
     if (wish !== undefined) await write(wish)
   }
 
-  async #writeEvents(): Promise<void> {
-    if (!this.#options.switches.events) return
+  async #writeEvents(): Promise<string | undefined> {
+    if (!this.#options.switches.events) return undefined
     const nowMs = this.#options.clock.monotonicMs()
     this.#noteTransition()
     if (nowMs - this.#findingsMs >= this.#options.writeMs) {
       this.#findingsMs = nowMs
       if (this.#ticks()) this.#noteFindings()
     }
-    await this.#events.flush()
+    return this.#events.flush()
   }
 
   #noteTransition(): void {
@@ -265,8 +251,8 @@ export class ClusterReporter {
 
   async #withdrawNode(): Promise<boolean> {
     await this.#round
-    const parts = this.#parts.slice(0, -1)
-    for (const part of parts) if (!this.#calls.closed) await this.#try(part)
+    const parts = this.#parts.all.slice(0, -1)
+    for (const part of parts) if (!this.#calls.closed) await this.#parts.try(part)
     return !parts.some(({ gate }) => gate.failing)
   }
 
@@ -279,8 +265,7 @@ export class ClusterReporter {
 
   stats(): ReporterStats {
     const { counts, lastOkWallMs } = this.#calls
-    const failing = this.#server.failing || this.#parts.some(({ gate }) => gate.failing)
-    const lastError = failing ? this.#calls.lastError : undefined
+    const lastError = this.#parts.failing ? this.#calls.lastError : undefined
     return {
       writes: counts,
       droppedEvents: this.#events.dropped,

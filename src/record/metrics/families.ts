@@ -4,39 +4,12 @@
  * default and bounded (pods.ts).
  * Source: prometheus.io/docs/practices/naming and /instrumentation.
  */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-
-const PREFIX = 'kube_agent_'
-
-/** A calm tick takes about a millisecond, a bad one less than a second. */
-const DURATION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
+import { Counter, Gauge, Registry } from 'prom-client'
+import { Maker } from './maker.ts'
+import { runFamilies } from './runs.ts'
 
 /** The goal is 60 ms; a beat or a hot tick of the default paces lies below. */
 const REACTION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.06, 0.1, 0.25, 0.5, 1, 2.5]
-
-/** Makes metrics on one registry, so that no two agents in a process (as in tests) share any. */
-class Maker {
-  readonly registry: Registry
-
-  constructor(registry: Registry) {
-    this.registry = registry
-  }
-
-  gauge<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Gauge<Label> {
-    const gauge = new Gauge<Label>({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry] })
-    // prom-client starts a gauge without labels at 0, which would be a lie until something was measured.
-    if (labelNames.length === 0) gauge.remove()
-    return gauge
-  }
-
-  counter<Label extends string = never>(name: string, help: string, labelNames: readonly Label[] = []): Counter<Label> {
-    return new Counter<Label>({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry] })
-  }
-
-  histogram(name: string, help: string, buckets: readonly number[] = DURATION_BUCKETS): Histogram {
-    return new Histogram({ name: `${PREFIX}${name}`, help, buckets: [...buckets], registers: [this.registry] })
-  }
-}
 
 function agentFamilies(make: Maker) {
   const registers = [make.registry]
@@ -206,6 +179,10 @@ function workloadFamilies(make: Maker) {
       'restore_journal_failures_total',
       'Times the restore journal could not be appended to, synced or rewritten',
     ),
+    journalDamaged: make.gauge(
+      'restore_journal_damaged',
+      'Whether a restore journal of this boot could not be read in full, and has not been seen to',
+    ),
     knobsJournaled: make.gauge('knobs_journaled', 'Knobs whose original value the agent keeps, to put it back'),
     knobsToChange: make.gauge('knobs_to_change', 'Steps in the plan of the last tick'),
   }
@@ -295,6 +272,7 @@ export function createFamilies() {
     cluster: clusterFamilies(make),
     decisions: decisionFamilies(make),
     pods: podFamilies(make),
+    runs: runFamilies(make),
   }
 }
 

@@ -26,6 +26,7 @@ import { LadderMetrics } from './ladders.ts'
 import { NodeMetrics } from './node.ts'
 import { PodMetrics } from './pods.ts'
 import { ProcessMetrics } from './process.ts'
+import { RunMetrics } from './runs.ts'
 import { oneHot, setOrRemove, toCores } from './set.ts'
 
 /** The Content-Type of Metrics.text(). */
@@ -66,6 +67,8 @@ export class Metrics {
   readonly #decisions = new DecisionMetrics(this.#families)
   readonly #node = new NodeMetrics(this.#families)
   readonly #process = new ProcessMetrics(this.#families)
+  /** How each source, rule and sink goes. */
+  readonly runs = new RunMetrics(this.#families)
   readonly #pods: PodMetrics
   #mode: Mode | undefined
   #cluster: ClusterState | undefined
@@ -103,6 +106,7 @@ export class Metrics {
     const journalFailures = record.journalHealth?.failures ?? 0
     workload.journalFailures.inc(Math.max(0, journalFailures - this.#journalFailures))
     this.#journalFailures = journalFailures
+    workload.journalDamaged.set(record.journalHealth?.damage === undefined ? 0 : 1)
     workload.knobsToChange.set(record.plan.length)
     this.#node.tick(snapshot)
     this.#ladders.tick(record)

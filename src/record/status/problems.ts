@@ -39,6 +39,8 @@ export function problemsOf(view: StatusView, nowMs: number): readonly StatusProb
   }
   const journalProblem = record.journalHealth?.problem
   if (journalProblem !== undefined) add('error', `restore journal: ${journalProblem}; ${WITHOUT_JOURNAL}`)
+  const journalDamage = record.journalHealth?.damage
+  if (journalDamage !== undefined) add('error', `restore journal: ${journalDamage}; ${SEE_TO_DAMAGE}`)
   for (const text of driftProblems(record, nowMs)) add('warning', text)
   for (const text of record.snapshot.pods.problems) add('warning', `pod source: ${text}`)
   for (const abstention of record.decision.abstentions)
@@ -51,6 +53,9 @@ export function problemsOf(view: StatusView, nowMs: number): readonly StatusProb
 
 /** What the agent does while originals can't be put on disk. */
 const WITHOUT_JOURNAL = 'until it can, only knobs whose original is on record are written; it is tried again all the time'
+
+/** What ends a complaint about a damaged journal. */
+const SEE_TO_DAMAGE = 'recreate the pods of such groups or write their files by hand, then remove the damaged file'
 
 /** Knobs of a kind of trouble that are named; explain tells of the others. */
 const NAMED_KNOBS = 5

@@ -13,7 +13,10 @@ import type {
   QosClass,
   ReadonlyKnobTable,
   ResourceState,
+  RunKind,
+  RunState,
   TickRecord,
+  Trouble,
 } from '../../model/index.ts'
 import { findingText, KNOB_KINDS, OFFLINE_RESOURCES, podKey } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
@@ -23,6 +26,7 @@ import { renderSuppression } from '../render-squeeze.ts'
 import { type LadderStatus, ladderStatus } from './ladders.ts'
 import { type AllowanceStatus, allowanceStatus, classStatuses, type ClassStatus, podStatuses, type PodStatus } from './pods.ts'
 import { problemsOf, type StatusProblem } from './problems.ts'
+import { type RunStatus, runStatuses } from './runs.ts'
 import { renderIdentity } from '../render-identity.ts'
 import { renderAmount, renderOfferBecause } from '../render-offer.ts'
 
@@ -82,10 +86,16 @@ export interface Status {
   readonly startedWallMs: number
   readonly uptimeMs: number
   readonly loop: LoopStatus
+  /** Level of the log; undefined where it can't be changed. */
+  readonly log?: { readonly level: string; readonly configured: string }
   readonly resources: readonly ResourceStatus[]
   /** Undefined where no API server is told of the node. */
   readonly cluster?: ClusterStatus
   readonly problems: readonly StatusProblem[]
+  /** How each source, rule and sink goes. */
+  readonly parts: readonly RunStatus[]
+  /** What has kept the agent from its work for a minute and more, worst first, as the condition ColocationDegraded tells it. */
+  readonly degraded: readonly Trouble[]
   /** Undefined until a tick has finished, like all that follows from one. */
   readonly mode?: Mode
   readonly lastTick?: TickStatus
@@ -137,7 +147,7 @@ interface FindingStatus {
 const MAX_FINDINGS = 20
 
 export interface StatusView {
-  readonly identity: Pick<Status, 'version' | 'nodeName' | 'host' | 'pid' | 'startedWallMs'>
+  readonly identity: Pick<Status, 'version' | 'nodeName' | 'host' | 'pid' | 'startedWallMs' | 'log'>
   readonly startedMs: number
   readonly loop: LoopStatus
   readonly writes: ReadonlyKnobTable<LastWrite>
@@ -145,6 +155,8 @@ export interface StatusView {
   readonly cluster?: ClusterState | undefined
   readonly allocations?: AllocationSource | undefined
   readonly record: TickRecord | undefined
+  readonly runs: readonly (readonly [RunKind, RunState])[]
+  readonly troubles: readonly Trouble[]
 }
 
 /** What is left out of a status unless it is asked for, since it costs some µs for each pod. */
@@ -164,6 +176,8 @@ export function statusOf(view: StatusView, nowMs: number, { pods = false }: Stat
     resources: OFFLINE_RESOURCES.map((resource) => resourceStatus(resource, view)),
     ...(view.cluster === undefined ? {} : { cluster: clusterStatus(view.cluster) }),
     problems: problemsOf(view, nowMs),
+    parts: runStatuses(view.runs, nowMs),
+    degraded: view.troubles,
   }
 }
 

@@ -7,6 +7,7 @@ import { formatBytes, formatMilliCpu, formatPermyriad } from '../../model/index.
 import type { ClusterStatus, LoopStatus, NodeStatus, ResourceStatus, Status, TickStatus } from './status.ts'
 import { clip, count, formatDuration, labelled, spread, table, WIDTH, wrap } from '../layout.ts'
 import { renderCpuMap } from './cpu-map.ts'
+import { renderRuns } from './runs.ts'
 
 /** Column at which values begin. */
 const COLUMN = 14
@@ -26,6 +27,7 @@ export function renderStatus(status: Status): string {
     ...(node === undefined ? row('node', status.nodeName) : nodeLines(status.nodeName, status.host, node)),
     ...row('last tick', lastTick === undefined ? 'none yet' : tickText(lastTick)),
     ...row('loop', loopText(status.loop)),
+    ...logLines(status),
     ...(status.podSource === undefined
       ? []
       : row(
@@ -36,7 +38,9 @@ export function renderStatus(status: Status): string {
     ...(status.knobs === undefined
       ? []
       : row('knobs', `${status.knobs.toChange} to change, ${status.knobs.journaled} with a journaled original`)),
+    ...renderRuns(status.parts, COLUMN),
     '',
+    ...degradedLines(status),
     ...problemLines(status),
     ...(status.suppression === undefined ? [] : ['', ...row('suppression', status.suppression)]),
     ...(status.ladders?.lines.flatMap(({ label, text }) => row(label, text)) ?? []),
@@ -111,10 +115,21 @@ function loopText(loop: LoopStatus): string {
   return `${count(loop.ticks, 'tick')}, ${loop.failedTicks} failed, ${count(loop.guardBeats, 'guard beat')}, ${lateText(loop)}${failing}`
 }
 
+/** Only where somebody has asked for another level than the configured one, and may have forgotten it. */
+function logLines({ log }: Status): readonly string[] {
+  if (log === undefined || log.level === log.configured) return []
+  return row('log', `level ${log.level}, configured ${log.configured}: SIGHUP puts that back`)
+}
+
 function lateText({ guardBeats, lateGuardBeats, lastBeats: { beats, late } }: LoopStatus): string {
   const share = (part: number, whole: number): string => formatPermyriad(whole === 0 ? 0 : Math.round((part * 10_000) / whole))
   const since = `${lateGuardBeats} late (${share(lateGuardBeats, guardBeats)}`
   return guardBeats === beats ? `${since})` : `${since}; ${share(late, beats)} of the last ${beats})`
+}
+
+/** Each is among the problems too, unless it comes and goes; here is what has lasted. */
+function degradedLines({ degraded }: Status): readonly string[] {
+  return degraded.flatMap(({ reason, text }) => row('degraded', `${reason}: ${text}`))
 }
 
 function problemLines({ problems }: Status): readonly string[] {

@@ -18,7 +18,7 @@ import { discovery, type Route, routeOf } from './routes.ts'
 import { Store } from './store.ts'
 import { type ExpiredAs, Watches } from './watches.ts'
 import { bodyOf, refuse, reply } from './wire.ts'
-import { type Body, create, patch, type Target } from './writes.ts'
+import { type Body, create, isDryRun, patch, type Target } from './writes.ts'
 
 export interface LoggedRequest {
   readonly verb: string
@@ -272,7 +272,7 @@ export class ApiServerDouble {
       case 'create':
         return { status: 201, body: create(this.#store, target, body) }
       case 'patch':
-        return { status: 200, body: patch(this.#store, target, body) }
+        return { status: 200, body: patch(this.#store, target, body, isDryRun(url.searchParams)) }
       case 'delete':
         if (resource === 'pods') return this.#evictions.delete(target, body)
         throw notAllowed()

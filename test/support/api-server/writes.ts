@@ -85,7 +85,16 @@ export function create(store: Store, { resource, namespace }: Target, body: Body
   return store.put(resource, wanted)
 }
 
-export function patch(store: Store, target: Target, body: Body): ApiObject {
+/** Kubernetes: a dry run goes through every stage but the last, so nothing is stored; there is no other value than All. */
+export function isDryRun(query: URLSearchParams): boolean {
+  const stages = query.getAll('dryRun')
+  const odd = stages.find((stage) => stage !== 'All')
+  if (odd !== undefined)
+    throw invalid('PatchOptions', '', [`dryRun: Unsupported value: ${JSON.stringify(odd)}: supported values: "All"`])
+  return stages.length > 0
+}
+
+export function patch(store: Store, target: Target, body: Body, dryRun = false): ApiObject {
   const { resource, namespace, name, subresource } = target
   const apply = PATCHES[body.contentType]
   if (apply === undefined)
@@ -105,7 +114,8 @@ export function patch(store: Store, target: Target, body: Body): ApiObject {
   metadata.resourceVersion = before.metadata.resourceVersion as string
   check(resource, after)
   // Kubernetes: a patch that changes nothing makes no new version.
-  return canonical(after) === canonical(before) ? before : store.put(resource, after)
+  if (canonical(after) === canonical(before)) return before
+  return dryRun ? after : store.put(resource, after)
 }
 
 function applied(apply: (target: unknown, patch: unknown) => unknown, before: ApiObject, change: Json): ApiObject {

@@ -173,7 +173,7 @@ it('the view is the same object until something has changed', async () => {
   const evictor = evictorOf(new Script(() => ({})))
   const before = evictor.view()
   expect(evictor.view()).toBe(before)
-  evictor.evict([wish], 0)
+  evictor.evict([wish], performance.now())
   const after = evictor.view()
   expect(after).not.toBe(before)
   expect(before.recent).toEqual([])

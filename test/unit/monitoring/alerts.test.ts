@@ -188,6 +188,16 @@ const CASES: Readonly<Record<string, AlertCases>> = {
       },
     ],
   },
+  KubeAgentSinkFails: {
+    fires: {
+      series: { [`kube_agent_sink_success${of('sink="events"')}`]: '0x30' },
+      at: '16m',
+      labels: { ...TARGET, sink: 'events' },
+      says: 'Writing to events on n1 has failed for 15 minutes. The node is looked after all the same; kube-agent status has the last error.',
+    },
+    // One that works again before, and one that was not written to yet, which has no series.
+    quiet: [{ series: { [`kube_agent_sink_success${of('sink="events"')}`]: '0x10 1x20' }, at: '16m' }],
+  },
   KubeAgentConfigRejected: {
     fires: {
       series: { [`kube_agent_config_last_reload_successful${OF}`]: '1 0x5' },
@@ -266,6 +276,16 @@ const CASES: Readonly<Record<string, AlertCases>> = {
     },
     // It was full once, and has room again.
     quiet: [{ series: { [`kube_agent_restore_journal_failures_total${OF}`]: '0x5 3x35' }, at: '30m' }],
+  },
+  KubeAgentJournalDamaged: {
+    fires: {
+      series: { [`kube_agent_restore_journal_damaged${OF}`]: '0 1x9' },
+      at: '5m',
+      labels: TARGET,
+      says: 'The agent on n1 has found its restore journal damaged and kept the file. What only the lost lines told of is not put back when the node is released.',
+    },
+    // Somebody has removed the file.
+    quiet: [{ series: { [`kube_agent_restore_journal_damaged${OF}`]: '1 0x9' }, at: '5m' }],
   },
   KubeAgentKnobConceded: {
     fires: {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'vitest'
 import { parse } from 'yaml'
-import { KnobTable, OFFLINE_RESOURCES } from '../../../src/model/index.ts'
+import { KnobTable, OFFLINE_RESOURCES, Run, RUN_KINDS } from '../../../src/model/index.ts'
 import { IO, MEMORY, MEMORY_OFFER, OFFER, reading, recorder, REGISTERED, SIGNALS, SUPPRESSION, tick } from '../record/fixtures.ts'
 
 const MONITORING = new URL('../../../deploy/monitoring/', import.meta.url)
@@ -121,6 +121,12 @@ export async function troubledScrape(): Promise<string> {
   record.allocations({ exact: true })
   record.cluster({ server: 's', writes: { createEvent: { ok: 1, failed: 1 } }, droppedEvents: 0, lastOkWallMs: 1 })
   record.guardBeat(1, false)
+  for (const kind of RUN_KINDS) {
+    const run = new Run('some')
+    run.ok(1, 1)
+    run.failed('EIO', 2)
+    record.watch(kind, () => [run])
+  }
   const online = { cpuPressure: reading({ someUsPerSecond: 1 }, 1), ioPressure: reading({ someUsPerSecond: 1 }, 1) }
   const pressure = { source: 'online groups', permyriad: 3100, boundPermyriad: 2000, is: 'futile' } as const
   record.tick({

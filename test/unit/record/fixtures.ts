@@ -139,6 +139,7 @@ export const IDENTITY: IdentityState = {
     lacking: true,
   })),
   rootIdle: false,
+  raisesOnline: true,
 }
 
 const CAPABILITIES: Capabilities = {

@@ -27,7 +27,7 @@ const PRESSURE: Readonly<Record<CpuPressureState['is'], string>> = {
 const SOURCES: Readonly<Record<CpuPressureState['source'], string>> = {
   'online groups': WAITING,
   node: 'some task of the node waits for CPU 31 % of the time (cut above 20 %)',
-  'run queue': '0.3 tasks for each CPU wait in the run queue (cut above 0.2)',
+  'run queue': '0.3 tasks for each CPU wait in the run queue, offline ones not counted (cut above 0.2)',
   none: 'this kernel tells neither how groups wait nor the run queue: use of the CPU alone decides',
 }
 

@@ -54,6 +54,10 @@ const BECAUSE: Cases<Because, 'code'> = {
     { code: 'identity.least', qosClass: 'OT', missing: 'the kernel has no cpu.idle' },
     "OT gets the least weight there is, as cpu.idle can't be used: the kernel has no cpu.idle",
   ],
+  'identity.raise': [
+    { code: 'identity.raise', qosClass: 'UNTAGGED' },
+    'the UNTAGGED pod is online, but lives beside offline pods: it goes before them by the highest weight there is',
+  ],
   'identity.class': [{ code: 'identity.class', qosClass: 'LS', backend: 'bvt' }, 'what LS pods are to this kernel (backend bvt)'],
   'identity.cookie': [
     { code: 'identity.cookie', qosClass: 'BE' },
@@ -84,6 +88,16 @@ const BECAUSE: Cases<Because, 'code'> = {
     'LS keeps off CPUs 0,4, reserved for the system, and CPUs 3,7, dedicated to offline pods',
   ],
   'suppress.root': [{ code: 'suppress.root', bound: 'watermark', inputs: INPUTS, untaggedMilli: 0 }, SUM],
+  'suppress.beside': [
+    { code: 'suppress.beside', allowanceMilli: 600, capacityMilli: 8000, untaggedMilli: 300 },
+    'online pods live below the same root (they use 300m), so BE and OT pods are held to their allowance of 600m one by one, and all ' +
+      '8.0 CPU of the node come on top here',
+  ],
+  'suppress.be': [
+    { code: 'suppress.be', bound: 'watermark', allowanceMilli: 600, beMilli: 520, wantsMilli: 150 },
+    'BE pods together get 520m of the allowance of 600m, split by what they asked for; this one by its use wants no more than 150m, the rest ' +
+      "is others' first",
+  ],
   'suppress.ot': [
     { code: 'suppress.ot', bound: 'watermark', allowanceMilli: 600, beDemandMilli: 520, otAllowanceMilli: 80 },
     'OT pods together get 80m, split by what they asked for: allowance 600m, of which BE demands 520m',
@@ -96,6 +110,11 @@ const BECAUSE: Cases<Because, 'code'> = {
   'suppress.freeze': [
     { code: 'suppress.freeze', nodePermyriad: 9700, enterPermyriad: 9500 },
     'the node uses 97 % of its CPU (rung cpuFreeze, from 95 % or while online work waits for CPU): OT pods stand still until that is over',
+  ],
+  'suppress.unfollowed': [
+    { code: 'suppress.unfollowed' },
+    'the pod has more CPU quotas in groups of its own than can be followed, and on their account the kernel refuses the quota of all offline ' +
+      'pods, or of this one: it stands still until the kernel takes them',
   ],
   'memory.high': [
     {
@@ -218,6 +237,7 @@ describe('reasons', () => {
     expect(renderBecause({ ...BECAUSE['suppress.root'][0], untaggedMilli: 300 })).toContain(
       '; 300m of untagged pods under the same root',
     )
+    expect(renderBecause({ ...BECAUSE['suppress.root'][0], unsure: true })).toContain('; 0m of untagged pods under the same root')
   })
 
   it('leaves out sets that are empty', () => {

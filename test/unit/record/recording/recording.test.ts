@@ -270,6 +270,54 @@ describe('trouble', () => {
     await recorded.recording.end()
   })
 
+  it('with a disk that hangs for half a minute is told of, begins nothing meanwhile, and goes on when it answers again', async () => {
+    const disk = new DirectoryStore(directory, 1 << 20)
+    let answer: () => void = () => undefined
+    let hangs = false
+    const begun: number[] = []
+    let seq = 0
+    const hanging: Store = {
+      begin: () => {
+        begun.push(seq)
+        return disk.begin()
+      },
+      append: async (bytes) => {
+        if (hangs) await new Promise<void>((resolve) => (answer = resolve))
+        await disk.append(bytes)
+      },
+      end: () => disk.end(),
+      get bytes() {
+        return disk.bytes
+      },
+      get segmentBytes() {
+        return disk.segmentBytes
+      },
+    }
+    const recorded = recordingInto(hanging)
+    const until = async (last: number): Promise<void> => {
+      while (seq < last) {
+        seq += 1
+        await record(recorded, [seq])
+      }
+    }
+    await until(5)
+    hangs = true
+    await until(35)
+    expect(recorded.states).toEqual([])
+    await until(150)
+    expect(recorded.states.map(({ pausedBy }) => pausedBy)).toEqual(['the disk has not answered for 30 s'])
+    expect(begun).toEqual([1])
+    expect(recorded.recording.state.missedTicks).toBeGreaterThan(100)
+    hangs = false
+    answer()
+    await until(160)
+    await recorded.recording.end()
+    expect(recorded.states.at(-1)?.pausedBy).toBeUndefined()
+    const { seqs, damage } = await seqsOf(directory)
+    expect(damage).toEqual([])
+    expect(seqs.slice(-5)).toEqual(upTo(5, 156))
+  })
+
   it('with a disk that hangs bounds what waits for it', async () => {
     const never: Store = {
       begin: () => new Promise(() => undefined),
