@@ -56,6 +56,19 @@ export class Actuator {
       begin: (step) => this.#beginSlowly(step),
       end: (step, outcome, overtakenBy) => this.#endSlowly(step, outcome, overtakenBy),
     })
+    for (const [group, kind] of journal.doubtful) this.#adopt(group, kind)
+  }
+
+  /**
+   * The line that told of the last write may be among those that can't be read. What the knob holds is taken for the agent's own then: left for
+   * somebody else's it would stay for ever, while the original that is on record is safe for anybody.
+   */
+  #adopt(group: GroupPath, kind: KnobKind): void {
+    const holds = this.#kernel.readKnob(group, kind)
+    const original = this.#journal.entries.get(group, kind)?.original
+    const value = holds instanceof IoLimits && original instanceof IoLimits ? differing(holds, original) : holds
+    if (value === undefined || isHeld(original, value) || this.#journal.knows(group, kind, value)) return
+    this.#journal.willWrite(group, kind, { value, holds })
   }
 
   /** Executes the plan in order. One result per step tried; a step that is under way already is not tried again. */
@@ -220,6 +233,12 @@ export class Actuator {
     this.#journal.willWrite(group, kind, { value, holds })
     return holds
   }
+}
+
+/** The limits of those devices that have others than before. */
+function differing(holds: IoLimits, original: IoLimits): IoLimits {
+  const devices = [...holds.devices, ...[...original.devices.keys()].map((device) => [device, holds.of(device)] as const)]
+  return IoLimits.of(devices.filter((device) => !isHeld(original, IoLimits.of([device]))))
 }
 
 /** Of the devices that a write spoke for those whose limits are no longer what they were: all others are somebody else's, and stay that on a release. */

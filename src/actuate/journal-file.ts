@@ -2,8 +2,21 @@
  * The file of the restore journal. Lines are appended whole or not at all, and the file is only ever replaced by one that is complete and
  * synced, so that after a failure at any call one readable file stands under the name, and the descriptor in use is that file's.
  */
-import { closeSync, constants, fsyncSync, ftruncateSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
+import { parseRecord } from './records.ts'
 import { readStateFile } from './state-directory.ts'
 
 const LINE_FEED = 0x0a
@@ -28,6 +41,18 @@ export class JournalFile {
 
   get bytesWhenRewritten(): number {
     return this.#bytesWhenRewritten
+  }
+
+  /** Whether what stands under its name is this file, as long as it was left. A file system that does not answer says nothing. */
+  get isInPlace(): boolean {
+    if (this.#fd < 0) return true
+    try {
+      const [own, named] = [fstatSync(this.#fd), statSync(this.path, { throwIfNoEntry: false })]
+      const isSame = named?.ino === own.ino && named.dev === own.dev
+      return isSame && (own.size === this.#bytes || (this.#isTorn && own.size > this.#bytes))
+    } catch {
+      return true
+    }
   }
 
   /** What stands under its name; undefined when nothing does. Throws what open and read throw. */
@@ -86,19 +111,36 @@ export class JournalFile {
     quietly(() => syncFolder(dirname(this.path)))
   }
 
-  /** Goes on with the file that is there, after its last whole line: where there is no room for another. Throws what open and read throw. */
+  /**
+   * Goes on with the file that is there: where there is no room for another. A last line that is whole but for its end gets one, any other end of
+   * the file is cut off. Throws what open and read throw.
+   */
   resume(): void {
     // Not blocking, and following no link: as for every file of the state directory.
     const fd = openSync(this.path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     try {
-      this.#bytes = readFileSync(fd).lastIndexOf(LINE_FEED) + 1
-      this.#bytesWhenRewritten = this.#bytes
+      const bytes = readFileSync(fd)
+      this.#bytes = bytes.lastIndexOf(LINE_FEED) + 1
       this.#fd = fd
-      this.#cut()
+      const isWhole = parseRecord(bytes.toString('utf8', this.#bytes)) !== undefined
+      if (!isWhole || !this.#end(bytes.length)) this.#cut()
+      this.#bytesWhenRewritten = this.#bytes
     } catch (thrown) {
       this.#fd = -1
       quietly(() => closeSync(fd))
       throw thrown
+    }
+  }
+
+  /** Ends the line that stands at the end of the file; false where there is no room even for that. */
+  #end(length: number): boolean {
+    try {
+      writeWhole(this.#fd, Buffer.of(LINE_FEED), length)
+      fsyncSync(this.#fd)
+      this.#bytes = length + 1
+      return true
+    } catch {
+      return false
     }
   }
 

@@ -24,6 +24,8 @@ export interface OriginalRecord {
   readonly groupId: number
   readonly kind: KnobKind
   readonly value: KnobValue
+  /** Of the format and of the boot, as in the header, so that no original depends on it; undefined in files of the first agents. */
+  readonly made?: Omit<Header, 'is'>
 }
 
 export interface WroteRecord {
@@ -44,8 +46,17 @@ export type JournalRecord = Header | OriginalRecord | WroteRecord | ClosedRecord
 
 /** One line with its line feed. */
 export function formatRecord(record: JournalRecord): string {
-  const text = JSON.stringify('value' in record ? { ...record, value: encodeValue(record.value) } : record)
+  const text = JSON.stringify(fieldsToWrite(record))
   return `${checksum(text)} ${text}\n`
+}
+
+function fieldsToWrite(record: JournalRecord): object {
+  if (!('value' in record)) return record
+  const value = encodeValue(record.value)
+  if (record.is === 'wrote') return { ...record, value }
+  // Beside the others: an agent that knows only those reads them as ever.
+  const { made, ...rest } = record
+  return { ...rest, value, ...made }
 }
 
 /**
@@ -57,14 +68,15 @@ export function parseRecord(line: string): JournalRecord | undefined {
   const text = line.slice(9)
   if (line[8] !== ' ' || line.slice(0, 8) !== checksum(text)) return undefined
   const { is, version, bootId, group, groupId, kind: named, value: raw } = fieldsOf(text)
-  if (is === 'header')
-    return Number.isSafeInteger(version) && typeof bootId === 'string' ? { is, version: version as number, bootId } : undefined
+  const made = Number.isSafeInteger(version) && typeof bootId === 'string' ? { version: version as number, bootId } : undefined
+  if (is === 'header') return made === undefined ? undefined : { is, ...made }
   const kind = KNOB_KINDS.find((known) => known === named)
   if (kind === undefined || typeof group !== 'string' || !isGroupPath(group)) return undefined
   if (is === 'closed') return { is, group, kind }
   const value = decodeValue(kind, raw)
   if (value === undefined) return undefined
-  if (is === 'original') return isCount(groupId) ? { is, group, groupId, kind, value } : undefined
+  if (is === 'original')
+    return isCount(groupId) ? { is, group, groupId, kind, value, ...(made === undefined ? {} : { made }) } : undefined
   return is === 'wrote' ? { is, group, kind, value } : undefined
 }
 

@@ -6,25 +6,17 @@
  */
 import { join } from 'node:path'
 import type { GroupPath, Journaled, JournaledKnob, JournalHealth, KnobKind, KnobValue } from '../model/index.ts'
-import { AgentError, devicesWritten, IoLimits, isHeld, KnobTable, messageOf, sameValue } from '../model/index.ts'
+import { AgentError, devicesWritten, IoLimits, isHeld, type KnobTable, messageOf, Run, sameValue } from '../model/index.ts'
+import { JournalDamage } from './journal-damage.ts'
 import { JournalFile } from './journal-file.ts'
-import { FORMAT_VERSION, formatRecord, type JournalRecord, type OriginalRecord, parseRecord } from './records.ts'
+import { type JournalContents, type JournalEntry, readJournal, withValue } from './journal-text.ts'
+import { FORMAT_VERSION, formatRecord, type JournalRecord, type OriginalRecord } from './records.ts'
 import { openStateDirectory } from './state-directory.ts'
 
 const FILE_NAME = 'restore.journal'
-/**
- * Values kept per knob: after a crash the file holds the last one or, if the write had not happened yet, the one before. The third is for
- * containers that copied it: a set moves over the union, and a container that was not known stops it there.
- */
-const KEPT_VALUES = 3
-
 /** The journal's file: it is there once an agent has run. */
 export function journalPath(stateDirectory: string): string {
   return join(stateDirectory, FILE_NAME)
-}
-
-interface Entry extends JournaledKnob {
-  readonly groupId: number
 }
 
 export interface RestoreJournalOptions {
@@ -34,33 +26,49 @@ export interface RestoreJournalOptions {
   readonly maxBytes: number
   /** Identity of a group as it is now; undefined when it is gone. */
   readonly groupId: (group: GroupPath) => number | undefined
+  /** Monotonic ms, to tell when the file was last synced and how long it took. @default a clock that stands still */
+  readonly now?: () => number
 }
 
 export class RestoreJournal {
+  /** How appending and rewriting go, each with its sync. */
+  readonly run = new Run('restore_journal')
   readonly #options: RestoreJournalOptions
   readonly #file: JournalFile
-  readonly #entries = new KnobTable<Entry>()
+  readonly #damage: JournalDamage
+  readonly #made: { readonly version: number; readonly bootId: string }
+  #entries: KnobTable<JournalEntry>
   /** Lines that could not be read when the journal was opened. */
   readonly damagedLines: number
+  /** Knobs on record of which a damaged line may have told a value that was written: what they hold now may be the agent's. */
+  readonly doubtful: readonly (readonly [GroupPath, KnobKind])[]
   /** Whether something happened that the file does not tell. */
   #behind = false
+  #ended = false
   #failures = 0
   #problem: string | undefined
 
   /**
    * Opens or creates the journal. Throws E_STATE_DIR when the directory can't be used or others may write in it, E_JOURNAL when the file is from
-   * a newer version. A disk without room is no obstacle where an agent has run before on this boot: its file is gone on with.
+   * a newer version. A disk without room is no obstacle where an agent has run before on this boot: its file is gone on with. A damaged file is
+   * kept beside the new one, with all that can be read of it in force.
    */
   constructor(options: RestoreJournalOptions) {
     this.#options = options
+    this.#made = { version: FORMAT_VERSION, bootId: options.bootId }
     this.#file = new JournalFile(journalPath(options.stateDirectory))
-    openStateDirectory(options.stateDirectory)
-    const { damaged, isCurrent } = this.#load()
-    this.damagedLines = damaged
+    openStateDirectory(options.stateDirectory, 'paths.state')
+    const found = this.#read()
+    this.#entries = found.entries
+    this.#dropStale()
+    this.damagedLines = found.damagedLines
+    this.doubtful = [...found.doubtful.entries()].flatMap(([group, kind]) => (this.has(group, kind) ? [[group, kind]] : []))
+    this.#damage = new JournalDamage(this.path, options.bootId)
+    this.#damage.found(found, { restorable: this.#entries.size, isThere: (group) => this.#identityOf(group) !== undefined })
     try {
       this.#file.rewrite(this.#inForce())
     } catch (thrown) {
-      if (!isCurrent || !this.#resume())
+      if (found.boot !== 'this' || !this.#resume())
         throw new AgentError('E_STATE_DIR', `cannot write ${this.path}: ${messageOf(thrown)}`, { cause: thrown })
       this.#failed('rewritten', thrown)
     }
@@ -72,7 +80,12 @@ export class RestoreJournal {
 
   /** How writing the file goes. */
   get health(): JournalHealth {
-    return { failures: this.#failures, ...(this.#problem === undefined ? {} : { problem: this.#problem }) }
+    const { text } = this.#damage
+    return {
+      failures: this.#failures,
+      ...(this.#problem === undefined ? {} : { problem: this.#problem }),
+      ...(text === undefined ? {} : { damage: text }),
+    }
   }
 
   get entries(): Journaled {
@@ -94,16 +107,19 @@ export class RestoreJournal {
     const records: OriginalRecord[] = []
     for (const { group, kind, value } of originals) {
       const groupId = this.#options.groupId(group)
-      if (groupId !== undefined) records.push({ is: 'original', group, groupId, kind, value })
+      if (groupId !== undefined) records.push({ is: 'original', group, groupId, kind, value, made: this.#made })
     }
     if (records.length === 0) return
+    const begunMs = this.#now()
     try {
+      // A line in a file that has lost its name would be on record for nobody.
+      if (!this.#file.isInPlace) this.#file.rewrite(this.#inForce())
       this.#file.append(records.map(formatRecord).join(''), { synced: true })
     } catch (thrown) {
       this.#failed('appended to', thrown)
       throw thrown
     }
-    this.#succeeded()
+    this.#succeeded(begunMs)
     // Not before they are on disk: an original that only memory knows would never be written there.
     for (const { group, groupId, kind, value } of records) this.#entries.set(group, kind, { original: value, ours: [], groupId })
   }
@@ -124,7 +140,7 @@ export class RestoreJournal {
     const older = isHeld(holds, newest) ? undefined : (others.find((ours) => isHeld(holds, ours)) ?? halfWritten(holds, entry))
     for (const noted of older === undefined ? [value] : [older, value]) {
       const known = this.#entries.get(group, kind) ?? entry
-      this.#entries.set(group, kind, { ...known, ours: [noted, ...known.ours].slice(0, KEPT_VALUES) })
+      this.#entries.set(group, kind, withValue(known, noted))
       this.#appendLater(formatRecord({ is: 'wrote', group, kind, value: noted }))
     }
   }
@@ -161,11 +177,17 @@ export class RestoreJournal {
     }
   }
 
-  /** Rewrites the file if it has outgrown its bound or fallen behind. Called between ticks, since it syncs. A failure is tried again. */
+  /**
+   * Rewrites the file if it has outgrown its bound, fallen behind or failed, or when somebody has moved, cut or removed it. Called between ticks, since it
+   * syncs. A failure is tried again.
+   */
   compactIfLarge(): void {
+    if (this.#ended) return
+    this.#damage.lookAgain()
     // What is in force may be more than the bound by itself: rewriting it on every tick would not make it less.
     const isLarge = this.#file.bytes > Math.max(this.#options.maxBytes, this.#file.bytesWhenRewritten * 2)
-    if (!isLarge && !this.#behind) return
+    if (!isLarge && !this.#behind && this.#problem === undefined && this.#file.isInPlace) return
+    const begunMs = this.#now()
     try {
       this.#file.rewrite(this.#inForce())
     } catch (thrown) {
@@ -174,13 +196,14 @@ export class RestoreJournal {
       return
     }
     this.#behind = false
-    this.#succeeded()
+    this.#succeeded(begunMs)
   }
 
   /** Lets go of the file. What happens after it is not recorded: a slow write may outlast the journal. */
   end(): void {
     // A later line would be a record too many, or in a file that was given the descriptor.
     this.#behind = true
+    this.#ended = true
     this.#file.close()
   }
 
@@ -201,62 +224,45 @@ export class RestoreJournal {
   /** What failed first stays the problem until it is over: what comes of it is no news. */
   #failed(what: 'appended to' | 'rewritten', thrown: unknown): void {
     this.#failures += 1
+    this.run.failed(`can't be ${what}: ${messageOf(thrown)}`, this.#now())
     this.#problem ??= `${this.path} can't be ${what}: ${messageOf(thrown)}`
   }
 
   /** One that fell behind is not well before it was rewritten. */
-  #succeeded(): void {
-    if (!this.#behind) this.#problem = undefined
+  #succeeded(begunMs: number): void {
+    if (this.#behind) return
+    this.#problem = undefined
+    const nowMs = this.#now()
+    this.run.ok(nowMs, nowMs - begunMs)
+  }
+
+  #now(): number {
+    return this.#options.now?.() ?? 0
   }
 
   #resume(): boolean {
     try {
       this.#file.resume()
-      return true
     } catch {
       return false
     }
+    // What had to be cut off at its end is on record no more.
+    this.#entries = this.#read().entries
+    this.#dropStale()
+    return true
   }
 
-  #load(): { readonly damaged: number; readonly isCurrent: boolean } {
+  #read(): JournalContents {
     let text: string
     try {
       text = this.#file.read() ?? ''
     } catch (thrown) {
       throw new AgentError('E_STATE_DIR', `cannot read ${this.path}: ${messageOf(thrown)}`, { cause: thrown })
     }
-    let damaged = 0
-    let current = false
-    for (const line of text.split('\n')) {
-      if (line === '') continue
-      const record = parseRecord(line)
-      if (record === undefined) damaged += 1
-      else if (record.is === 'header') current = this.#isCurrent(record)
-      else if (current) this.#replay(record)
-    }
-    this.#dropStale()
-    return { damaged, isCurrent: current }
-  }
-
-  #isCurrent(header: { readonly version: number; readonly bootId: string }): boolean {
-    if (header.version > FORMAT_VERSION) {
-      throw new AgentError('E_JOURNAL', `${this.path} is of format ${header.version}, this agent knows up to ${FORMAT_VERSION}`, {
-        hint: 'Release the node with the agent version that wrote it, or move the file away to give its originals up.',
-      })
-    }
-    return header.bootId === this.#options.bootId
-  }
-
-  #replay(record: Exclude<JournalRecord, { is: 'header' }>): void {
-    const { group, kind } = record
-    if (record.is === 'closed') this.#entries.delete(group, kind)
-    else if (record.is === 'original')
-      this.#entries.set(group, kind, { original: record.value, ours: [], groupId: record.groupId })
-    else {
-      const entry = this.#entries.get(group, kind)
-      if (entry !== undefined)
-        this.#entries.set(group, kind, { ...entry, ours: [record.value, ...entry.ours].slice(0, KEPT_VALUES) })
-    }
+    const found = readJournal(text, this.#options.bootId)
+    if (found.newer !== undefined)
+      throw new AgentError('E_JOURNAL', `${this.path} is of format ${found.newer}, this agent knows up to ${FORMAT_VERSION}`)
+    return found
   }
 
   #dropStale(): void {
@@ -271,9 +277,9 @@ export class RestoreJournal {
 
   /** The shortest file that tells what is in force. */
   #inForce(): string {
-    const records: JournalRecord[] = [{ is: 'header', version: FORMAT_VERSION, bootId: this.#options.bootId }]
+    const records: JournalRecord[] = [{ is: 'header', ...this.#made }]
     for (const [group, kind, entry] of this.#entries.entries()) {
-      records.push({ is: 'original', group, groupId: entry.groupId, kind, value: entry.original })
+      records.push({ is: 'original', group, groupId: entry.groupId, kind, value: entry.original, made: this.#made })
       for (const value of [...entry.ours].reverse()) records.push({ is: 'wrote', group, kind, value })
     }
     return records.map(formatRecord).join('')

@@ -4,22 +4,24 @@
  */
 import { accessSync, constants, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { errnoOf, KnobTable, messageOf } from '../model/index.ts'
-import { lockOwner } from './lock.ts'
-import { FORMAT_VERSION, parseRecord } from './records.ts'
+import { errnoOf, messageOf } from '../model/index.ts'
+import { type JournalContents, readJournal } from './journal-text.ts'
+import { keptJournals } from './kept-journals.ts'
+import { lockOwner, lockPathProblem } from './lock.ts'
+import { FORMAT_VERSION } from './records.ts'
 import { journalPath } from './restore-journal.ts'
-import { readStateFile, whyUnsafe } from './state-directory.ts'
+import { isInMemory, pseudoFileSystemOf, readStateFile, whyUnsafe } from './state-directory.ts'
 
 interface JournalSurvey {
   readonly path: string
   readonly bytes: number
-  /** Knobs whose original is on record and not yet put back; 0 when the records are of an earlier boot. */
+  /** Knobs whose original is on record and not yet put back; 0 when the records are not of this boot. */
   readonly outstanding: number
   /** Groups that these are knobs of, those that are gone by now included. */
   readonly groups: number
   readonly damagedLines: number
-  /** False for one that was written before the last reboot, which voids it. */
-  readonly ofThisBoot: boolean
+  /** Another one is void: a reboot puts everything back. Unknown where a damaged file does not say, none for an empty one. */
+  readonly boot: JournalContents['boot']
 }
 
 export type StateSurvey =
@@ -32,15 +34,24 @@ export type StateSurvey =
       /** Permission bits, as in 0o700. */
       readonly mode: number
       readonly freeBytes: number
+      /** Whether its files are kept in memory; a tick waits for a disk where not. */
+      readonly inMemory: boolean
       /** Process that holds the lock, 0 for one that can't be named; undefined when no agent runs. */
       readonly lockedBy: number | undefined
       /** Undefined before the first run. */
       readonly journal: JournalSurvey | { readonly problem: string } | undefined
+      /** Files of damaged journals that an agent has found on this boot, and kept. */
+      readonly damagedJournals: readonly string[]
     }
 
 /** Looks at a state directory. `bootId` is that of the kernel now. Takes two seconds at most, and never throws. */
 export async function surveyState(path: string, bootId: string | undefined): Promise<StateSurvey> {
   try {
+    const long = lockPathProblem(path)
+    if (long !== undefined) return { is: 'unusable', problem: long, hint: 'Set paths.state to a shorter path.' }
+    const pseudo = pseudoFileSystemOf(path)
+    if (pseudo !== undefined)
+      return { is: 'unusable', problem: `${path} lies in ${pseudo}, which keeps no files`, hint: undefined }
     const stat = statSync(path, { throwIfNoEntry: false })
     if (stat === undefined) return missing(path)
     if (!stat.isDirectory()) return { is: 'unusable', problem: `${path} is not a directory`, hint: undefined }
@@ -53,8 +64,10 @@ export async function surveyState(path: string, bootId: string | undefined): Pro
       uid: stat.uid,
       mode: stat.mode & 0o777,
       freeBytes: bavail * bsize,
+      inMemory: isInMemory(path),
       lockedBy: await lockOwner(path),
       journal: surveyJournal(path, bootId),
+      damagedJournals: bootId === undefined ? [] : keptJournals(journalPath(path), bootId),
     }
   } catch (thrown) {
     return { is: 'unusable', problem: messageOf(thrown), hint: undefined }
@@ -82,27 +95,8 @@ function surveyJournal(stateDirectory: string, bootId: string | undefined): Jour
     return { problem: `cannot read ${path}: ${messageOf(thrown)}` }
   }
   if (text === undefined) return undefined
-  const open = new KnobTable<true>()
-  let damagedLines = 0
-  let ofThisBoot = false
-  for (const line of text.split('\n')) {
-    if (line === '') continue
-    const record = parseRecord(line)
-    if (record === undefined) damagedLines += 1
-    else if (record.is === 'header') {
-      if (record.version > FORMAT_VERSION)
-        return { problem: `${path} is of format ${record.version}, this agent knows up to ${FORMAT_VERSION}` }
-      ofThisBoot = record.bootId === bootId
-    } else if (!ofThisBoot) continue
-    else if (record.is === 'original') open.set(record.group, record.kind, true)
-    else if (record.is === 'closed') open.delete(record.group, record.kind)
-  }
-  return {
-    path,
-    bytes: Buffer.byteLength(text),
-    outstanding: open.size,
-    groups: [...open.groups()].length,
-    damagedLines,
-    ofThisBoot,
-  }
+  const { entries, damagedLines, boot, newer } = readJournal(text, bootId)
+  if (newer !== undefined) return { problem: `${path} is of format ${newer}, this agent knows up to ${FORMAT_VERSION}` }
+  const groups = [...entries.groups()].length
+  return { path, bytes: Buffer.byteLength(text), outstanding: entries.size, groups, damagedLines, boot }
 }

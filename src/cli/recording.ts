@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openStateDirectory } from '../actuate/index.ts'
 import type { Tape, TickSink } from '../agent.ts'
+import { realNow } from '../compose.ts'
 import { fileSettings, type Config } from '../config/index.ts'
 import { lasting, type Memory } from '../decide/index.ts'
-import { messageOf } from '../model/index.ts'
+import { messageOf, Run } from '../model/index.ts'
 import {
   type ConfigObject,
   DirectoryStore,
@@ -18,8 +19,8 @@ import { nodeNameOf } from './cluster.ts'
 import type { Teardown } from './teardown.ts'
 import { VERSION } from './version.ts'
 
-/** A disk that hangs must not keep the agent from ending. */
-const MOST_END_MS = 2000
+/** A disk that hangs must not keep the agent from ending, nor take more than its share of the five seconds for that. */
+const MOST_END_MS = 1500
 /** Room for a restore journal and a log many times over. */
 const LEAVE_BYTES = 64 * 1024 * 1024
 
@@ -37,7 +38,20 @@ export function recordingInto(
     settingsOf: (recorded: ConfigObject) => fileSettings(recorded as Config),
     lasting: (memory) => lasting(memory as Memory),
     onChange,
+    now: () => realNow().nowMs,
   })
+}
+
+/** Ends a recording, or gives it up after a while: then a thread of this process is still in the kernel. Rejects with what its store says. */
+export async function endRecording(recording: Recording): Promise<'ended' | 'hangs'> {
+  const ended = new AbortController()
+  const late = sleep(MOST_END_MS, 'hangs' as const, { signal: ended.signal })
+  late.catch(() => undefined)
+  try {
+    return await Promise.race([recording.end().then(() => 'ended' as const), late])
+  } finally {
+    ended.abort()
+  }
 }
 
 /** The sink of an agent that is recorded. What it is told, `sink` is told first. */
@@ -65,10 +79,13 @@ export function keepRecording(
   const { enabled, directory, maxBytes, segmentBytes } = config.recording
   if (!enabled) return { sink }
   try {
-    openStateDirectory(directory)
+    openStateDirectory(directory, 'recording.directory')
   } catch (thrown) {
     const reason = messageOf(thrown)
     recorder.recording({ pausedBy: reason, over: true, ticks: 0, missedTicks: 0, bytes: 0 })
+    const run = new Run('recording')
+    run.failed(reason, realNow().nowMs)
+    recorder.watch('sink', () => [run])
     logger.error({ directory, reason }, 'nothing is recorded; the agent goes on')
     return { sink }
   }
@@ -81,8 +98,14 @@ export function keepRecording(
       else logger.info({ directory, missedTicks }, 'recording goes on')
     },
   })
+  recorder.watch('sink', () => [recording.run])
   teardown.add(async () => {
-    await Promise.race([recording.end(), sleep(MOST_END_MS, undefined, { ref: false })])
+    if ((await endRecording(recording)) === 'ended') return
+    teardown.hangs = true
+    logger.warn(
+      { directory, graceMs: MOST_END_MS },
+      'the disk of the recording does not answer: what was not written is given up',
+    )
   })
   return { sink: recordedSink(sink, recording, () => recorder.recording(recording.state)), tape: recording }
 }

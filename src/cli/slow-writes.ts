@@ -20,10 +20,12 @@ export async function awaitSlowWrites(actuator: Pick<Actuator, 'stopSlowWrites'>
 }
 
 /**
- * Ends the process with SIGKILL, with all else undone and the log flushed by its own listener. Kernel: memory_high_write(),
- * memory_max_write() and mem_cgroup_resize_max() give up for a pending signal.
+ * Ends the process with SIGKILL, with all else undone and the log flushed by its own listener: for a thread that is in the kernel and does not
+ * return. Kernel: memory_high_write(), memory_max_write() and mem_cgroup_resize_max() give up for a pending signal, and so does who waits for
+ * a file server (NFS, FUSE). One that waits for a frozen or broken disk does not: such a thread, and no more than it, outlasts the agent.
  */
-export function cutOffSlowWrites(): void {
+export function cutOff(): void {
   process.once('exit', () => process.kill(process.pid, 'SIGKILL'))
-  process.exit()
+  // What is being thrown at this moment is still told of.
+  setImmediate(() => process.exit())
 }

@@ -5,6 +5,8 @@ import type { Logger } from '../record/index.ts'
 /** Steps to be undone last first, however the run ends. One that fails is logged and keeps no other from being undone. */
 export class Teardown {
   readonly #steps: (() => void | Promise<void>)[] = []
+  /** Whether a step has given up a call into the kernel that did not return: Node would wait for its thread when the process ends. */
+  hangs = false
 
   add(step: () => void | Promise<void>): void {
     this.#steps.push(step)

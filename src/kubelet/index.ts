@@ -6,7 +6,7 @@
  */
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AgentError, noUnits, podKey, type OfflineClass, type OfflineResource } from '../model/index.ts'
+import { AgentError, noUnits, podKey, type OfflineClass, type OfflineResource, type RunState } from '../model/index.ts'
 import { readAllocatedIds } from './checkpoint.ts'
 import { type Listing, PodResourcesClient } from './pod-resources.ts'
 import { Registrar, REGISTRAR_TIMINGS, type RegistrarState, type RegistrarTimings } from './registrar.ts'
@@ -223,6 +223,16 @@ export class DevicePlugins {
   /** Of each resource; `registrations` and `pushes` count from the start. */
   states(): readonly RegistrarState[] {
     return this.#advertised.map(({ registrar }) => registrar.state())
+  }
+
+  /** How registering and sending lists goes, for each resource. */
+  get pushRuns(): readonly RunState[] {
+    return this.#advertised.map(({ registrar }) => registrar.run)
+  }
+
+  /** How asking for what pods hold goes; empty where that is not asked. */
+  get listingRuns(): readonly RunState[] {
+    return this.#releases === undefined ? [] : [this.#releases.run]
   }
 
   /** Withdraws: ends the streams, closes the servers, removes their sockets, and leaves no timer. Running pods stay as they are. */

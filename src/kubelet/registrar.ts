@@ -9,7 +9,7 @@
  * Source: kubernetes pkg/kubelet/cm/devicemanager/plugin/v1beta1 (server.go, client.go, handler.go), 1.36.
  */
 import { basename, join } from 'node:path'
-import { messageOf, type OfflineResource } from '../model/index.ts'
+import { messageOf, type OfflineResource, Run } from '../model/index.ts'
 import { PluginServer, type PluginServerOptions } from './plugin-server.ts'
 import { fileIdentity } from './socket-watch.ts'
 import { API_VERSION, callUnary, dial, KUBELET_SOCKET, REGISTRATION, MESSAGE_LIMITS } from './wire.ts'
@@ -65,6 +65,8 @@ export interface RegistrarOptions extends Omit<PluginServerOptions, 'socketPath'
 export class Registrar {
   /** Resolves when the first attempt has come to something, be it a failure, or is given up. */
   readonly attempted: Promise<void>
+  /** How registering, and sending lists, goes. */
+  readonly run: Run
   readonly #options: RegistrarOptions
   readonly #kubeletSocket: string
   readonly #abort = new AbortController()
@@ -81,6 +83,7 @@ export class Registrar {
     this.#kubeletSocket = join(options.directory, KUBELET_SOCKET)
     this.attempted = new Promise((resolve) => (this.#tellAttempted = resolve))
     const { resource } = options.devices
+    this.run = new Run(`device_plugin_${resource.replaceAll('-', '_')}`)
     const counts = { attempts: 0, registrations: 0, pushes: 0 }
     this.#state = { resource, registered: false, streams: 0, socket: undefined, lastError: undefined, ...counts }
   }
@@ -110,13 +113,16 @@ export class Registrar {
     while (!this.#abort.signal.aborted) {
       const kubelet = fileIdentity(this.#kubeletSocket)
       if (kubelet === undefined) {
-        this.#set({ lastError: `${KUBELET_SOCKET} is not there` })
+        const lastError = `${KUBELET_SOCKET} is not there`
+        this.#set({ lastError })
+        this.run.failed(lastError, this.#options.now())
         await this.#until(() => fileIdentity(this.#kubeletSocket) !== undefined)
         continue
       }
       const reason = await this.#incarnation(kubelet).catch(messageOf)
       const lastError = this.#abort.signal.aborted ? undefined : reason
       this.#set({ registered: false, streams: 0, socket: undefined, lastError })
+      if (lastError !== undefined) this.run.failed(lastError, this.#options.now())
       const retryAtMs = this.#options.now() + this.#backOffMs()
       await this.#until(() => fileIdentity(this.#kubeletSocket) !== kubelet, retryAtMs)
     }
@@ -132,11 +138,17 @@ export class Registrar {
       ...this.#options,
       socketPath: join(directory, socket),
       onStreams: () => this.#onStreams(server),
-      onPush: () => this.#set({ pushes: this.#state.pushes + 1 }),
+      onPush: () => {
+        this.#set({ pushes: this.#state.pushes + 1 })
+        // Of a list that was sent before the kubelet has answered Register, nothing is known yet.
+        if (this.#state.registered) this.run.ok(this.#options.now())
+      },
     })
     try {
       this.#set({ socket, attempts: this.#state.attempts + 1 })
+      const begunMs = this.#options.now()
       await this.#register(server, kubelet)
+      this.run.ok(this.#options.now(), this.#options.now() - begunMs)
       const { streams } = server
       this.#hadStream ||= streams > 0
       this.#set({ registered: true, lastError: undefined, streams, registrations: this.#state.registrations + 1 })

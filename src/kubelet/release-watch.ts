@@ -4,7 +4,7 @@
  * neither the checkpoint nor a hurried first look has shown. Source: kubernetes pkg/kubelet/apis/podresources, 1.36 (one limiter
  * for the whole node, and a lock that pod admission needs too).
  */
-import { messageOf } from '../model/index.ts'
+import { messageOf, Run } from '../model/index.ts'
 import type { Listing } from './pod-resources.ts'
 
 const PERIOD_MS = 30_000
@@ -36,6 +36,8 @@ export interface ReleaseWatchOptions {
 }
 
 export class ReleaseWatch {
+  /** How asking goes. */
+  readonly run = new Run('pod_resources')
   readonly #options: ReleaseWatchOptions
   #timer: NodeJS.Timeout | undefined
   #running = false
@@ -112,15 +114,18 @@ export class ReleaseWatch {
 
   async #ask(timeoutMs: number): Promise<Listing | undefined> {
     const { list, now } = this.#options
-    this.#lastLookMs = now()
+    const begunMs = now()
+    this.#lastLookMs = begunMs
     try {
       const listing = await list(timeoutMs)
       this.#lastAtMs = listing.askedAtMs
       this.#lastError = undefined
       this.#failures = 0
+      this.run.ok(now(), now() - begunMs)
       return listing
     } catch (error) {
       this.#lastError = messageOf(error)
+      this.run.failed(this.#lastError, now(), now() - begunMs)
       this.#failures += 1
       return undefined
     }

@@ -72,7 +72,8 @@ describe('the lock', () => {
       expect(messageOf(thrown)).toContain(errno)
     }
     fileFaults()
-    if (operation !== 'mkdirSync') expect(readdirSync(state)).toEqual([])
+    // The first two fail before it is made.
+    if (operation !== 'mkdirSync' && operation !== 'statSync') expect(readdirSync(state)).toEqual([])
     const unlock = await takeLock(state)
     expect(await lockOwner(state)).toBe(process.pid)
     unlock()
@@ -102,7 +103,7 @@ describe('the lock', () => {
       expect(await lockOwner(state)).toBe(0)
       connecting.errno = ''
       expect(await lockOwner(state)).toBe(process.pid)
-      expect(readdirSync(state)).toEqual(['agent.lock', expect.stringMatching(/^agent\.lock\.\d+\./)])
+      expect(readdirSync(state)).toEqual(['agent.lock'])
     },
   )
 

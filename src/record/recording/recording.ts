@@ -3,14 +3,14 @@
  *
  *              sensed, tick                        flushMs, or enough bytes
  *   idle ──first calm tick──▶ recording ──block──▶ queue ──gzip──▶ store
- *     ▲                           │ the disk is full or slow, or something can't be recorded
+ *     ▲                           │ the disk is full, slow or hangs, or something can't be recorded
  *     └──────── retryMs ──────── paused: told of once, and the agent goes on as if nothing were
  *
  * Nothing here throws or waits in a tick.
  */
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
-import { messageOf, type NodeSnapshot, type TickRecord } from '../../model/index.ts'
+import { messageOf, type NodeSnapshot, Run, type TickRecord } from '../../model/index.ts'
 import { digestOfTick } from './digest.ts'
 import { type ConfigObject, EntryEncoder } from './entries.ts'
 import { frameOf, headOf, type SegmentHeader } from './segment.ts'
@@ -24,6 +24,8 @@ const BLOCK_BYTES = 256 * 1024
 /** What may wait for the disk, before compression. Beyond it the disk is too slow. */
 const MOST_WAITING_BYTES = 8 * 1024 * 1024
 const RETRY_MS = 60_000
+/** A write that takes longer hangs: on a disk that is gone or frozen it may never return. */
+const HANGS_MS = 30_000
 
 export interface RecordingOptions {
   readonly store: Store
@@ -38,6 +40,8 @@ export interface RecordingOptions {
   readonly lasting: (memory: unknown) => unknown
   /** Called when recording pauses and when it goes on; not in a tick. */
   readonly onChange: (state: RecordingState) => void
+  /** Monotonic ms, to tell how long a block takes to be on disk. @default the time of the last tick */
+  readonly now?: () => number
 }
 
 export interface RecordingState {
@@ -56,6 +60,8 @@ type Job = { readonly is: 'begin'; readonly header: SegmentHeader } | { readonly
 
 export class Recording {
   readonly #options: RecordingOptions
+  /** How writing blocks goes. */
+  readonly run = new Run('recording')
   #encoder: EntryEncoder | undefined
   #config: ConfigObject | undefined
   #segment = 0
@@ -68,6 +74,8 @@ export class Recording {
   #waitingBytes = 0
   #draining: Promise<void> = Promise.resolve()
   #isDraining = false
+  /** When the job that is being written was begun; undefined while none is. */
+  #writingSinceMs: number | undefined
   #retryAtMs = -Infinity
   #nowMs = 0
   #pausedBy: string | undefined
@@ -95,6 +103,7 @@ export class Recording {
     if (this.#over || this.#ended) return
     this.#nowMs = snapshot.nowMs
     try {
+      if (this.#encoder !== undefined && this.#hangs()) this.#pause(`the disk has not answered for ${HANGS_MS / 1000} s`)
       // A tick that failed never comes back: while all of them do, what they read must not gather here.
       if (this.#isOpen) this.#handIfDue()
       const encoder = this.#encoderFor(snapshot, memory, config)
@@ -124,7 +133,7 @@ export class Recording {
     }
   }
 
-  /** Writes what is in memory and ends the segment. Resolves when it is on disk; rejects with what the store says. */
+  /** Writes what is in memory and ends the segment. Resolves when it is on disk, which may be never; rejects with what the store says. */
   async end(): Promise<void> {
     this.#ended = true
     if (this.#encoder !== undefined) this.#hand(this.#encoder)
@@ -140,7 +149,7 @@ export class Recording {
     const current = this.#encoder
     const isFull = !this.#isRolling && store.segmentBytes >= segmentBytes
     if (current !== undefined && !(calm && isFull)) return current
-    if (!calm || snapshot.nowMs < this.#retryAtMs) return undefined
+    if (!calm || snapshot.nowMs < this.#retryAtMs || this.#hangs()) return undefined
     if (current !== undefined) this.#hand(current)
     const encoder = new EntryEncoder()
     this.#segment += 1
@@ -151,6 +160,10 @@ export class Recording {
     this.#blockSinceMs = snapshot.nowMs
     this.#encoder = encoder
     return encoder
+  }
+
+  #hangs(): boolean {
+    return this.#writingSinceMs !== undefined && this.#nowMs - this.#writingSinceMs > HANGS_MS
   }
 
   #configure(encoder: EntryEncoder, config: ConfigObject): void {
@@ -183,12 +196,16 @@ export class Recording {
     try {
       // Not within the tick that called.
       await Promise.resolve()
-      for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) await this.#write(job)
+      for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
+        this.#writingSinceMs = this.#nowMs
+        await this.#write(job)
+      }
     } catch (thrown) {
       this.#over = thrown instanceof FullError
       this.#pause(messageOf(thrown))
       await this.#options.store.end().catch(() => undefined)
     } finally {
+      this.#writingSinceMs = undefined
       this.#isDraining = false
     }
   }
@@ -201,11 +218,17 @@ export class Recording {
       await store.append(headOf(job.header))
       return
     }
+    const begunMs = this.#now()
     await store.append(frameOf(await zip(job.bytes, { level: LEVEL })))
+    this.run.ok(this.#now(), this.#now() - begunMs)
     this.#waitingBytes = Math.max(0, this.#waitingBytes - job.bytes.length)
     if (this.#pausedBy === undefined || this.#encoder === undefined) return
     this.#pausedBy = undefined
     onChange(this.state)
+  }
+
+  #now(): number {
+    return this.#options.now?.() ?? this.#nowMs
   }
 
   /** Gives up the segment. What is read next belongs to another one. */
@@ -217,6 +240,7 @@ export class Recording {
     this.#queue.length = 0
     this.#waitingBytes = 0
     this.#retryAtMs = this.#nowMs + RETRY_MS
+    this.run.failed(reason, this.#now())
     this.#pausedBy = reason
     if (isNews) setImmediate(() => this.#options.onChange(this.state))
   }
