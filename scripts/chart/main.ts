@@ -7,8 +7,11 @@ import { dirname, join } from 'node:path'
 import { CHART } from './render.ts'
 import { generatedFiles, manifestFiles } from './generated.ts'
 
-for (const [path, text] of [...generatedFiles(), ...manifestFiles()]) {
-  mkdirSync(dirname(path), { recursive: true })
-  writeFileSync(path, text)
-  process.stdout.write(`${path.replace(`${join(CHART, '../../..')}/`, '')}\n`)
+// The manifests come from the chart as the other files make it: one after the other.
+for (const files of [generatedFiles, manifestFiles]) {
+  for (const [path, text] of files()) {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, text)
+    process.stdout.write(`${path.replace(`${join(CHART, '../../..')}/`, '')}\n`)
+  }
 }

@@ -94,11 +94,12 @@ export function valuesSchema(): Schema {
       releaseNodes: flag,
       http: object({ host: { type: 'string', pattern: '^[0-9A-Za-z.:-]{0,253}$' }, port }, ['port']),
       hostNetwork: flag,
-      hostPaths: object({ cgroup: path, devicePlugins: path, podResources: path, state: path }, [
+      hostPaths: object({ cgroup: path, devicePlugins: path, podResources: path, state: path, recording: path }, [
         'cgroup',
         'devicePlugins',
         'podResources',
         'state',
+        'recording',
       ]),
       serviceAccount: object({ create: flag, name: text, annotations: texts }),
       rbac: object({ create: flag, evictionsGranted: flag }),

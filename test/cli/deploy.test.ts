@@ -81,7 +81,7 @@ class ImageNode {
       '/sys/fs/cgroup': '/sys/fs/cgroup',
       '/var/lib/kubelet/device-plugins': this.#bed.pluginDirectory,
       '/var/lib/kubelet/pod-resources': join(this.#bed.directory, 'pod-resources'),
-      '/var/lib/kube-agent': this.#bed.stateDirectory,
+      '/run/kube-agent': this.#bed.stateDirectory,
     }
     const source = name === 'config' ? this.#config : own[path]
     if (source === undefined) throw new Error(`the manifest mounts ${name} (${path}), which this test knows nothing of`)

@@ -4,7 +4,7 @@
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import * as fc from 'fast-check'
 import { beforeAll, describe, expect, it, type TestContext } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
@@ -273,10 +273,10 @@ describe.each(NAMES)('the chart with %s', (name) => {
         expect(add).toEqual(wanted)
         const writable = container.volumeMounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath)
         const kubelet = config.kubelet.enabled ? [config.paths.devicePlugins] : []
-        const recorded = config.recording.enabled ? [config.paths.state] : []
-        const needed = enforces ? [config.paths.cgroup, config.paths.state, ...kubelet] : recorded
-        expect(writable).toEqual(container.name === 'release' ? [config.paths.cgroup, config.paths.state] : needed)
-        if (config.recording.enabled) expect(config.recording.directory.startsWith(`${config.paths.state}/`)).toBe(true)
+        const recorded = config.recording.enabled ? [dirname(config.recording.directory)] : []
+        const held = [config.paths.cgroup, config.paths.state]
+        const needed = enforces ? [...held, ...recorded, ...kubelet] : recorded
+        expect(writable).toEqual(container.name === 'release' ? held : needed)
         const mounted = container.volumeMounts.map(({ mountPath }) => mountPath)
         expect(mounted.includes(config.paths.podResources)).toBe(enforces && config.kubelet.enabled)
         for (const { name: volume } of container.volumeMounts) expect(pod.volumes.map((one) => one.name)).toContain(volume)

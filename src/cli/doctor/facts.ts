@@ -15,6 +15,8 @@ export interface ApiSurvey {
   readonly nodeName: string
   /** Why this node could not be read there; undefined when it was read, or not asked for. */
   readonly problem: string | undefined
+  /** Whether conditions of the node may be written; undefined where that was not asked. */
+  readonly condition?: 'permitted' | { readonly problem: string }
 }
 
 /** Who answers at the agent's HTTP address: nobody, an agent, or something else. Undefined where nothing is to be served. */

@@ -108,11 +108,24 @@ async function surveyApi(config: Config, environment: Environment): Promise<ApiS
     // Of version 0: from the server's cache.
     const query = { resourceVersion: '0' }
     await cluster.api.call('getNode', { path: `/api/v1/nodes/${encodeURIComponent(nodeName)}`, query })
-    return { server, nodeName, problem: undefined }
+    const condition = config.cluster.condition ? { condition: await surveyCondition(cluster, nodeName) } : {}
+    return { server, nodeName, problem: undefined, ...condition }
   } catch (thrown) {
     return { server, nodeName, problem: messageOf(thrown) }
   } finally {
     cluster.close()
+  }
+}
+
+/** Kubernetes: a dry run is authorised like the real thing and stores nothing; an empty patch would change nothing either. */
+async function surveyCondition({ api }: Cluster, nodeName: string): Promise<NonNullable<ApiSurvey['condition']>> {
+  const path = `/api/v1/nodes/${encodeURIComponent(nodeName)}/status`
+  const contentType = 'application/strategic-merge-patch+json'
+  try {
+    await api.call('patchNodeStatus', { path, query: { dryRun: 'All' }, body: {}, contentType })
+    return 'permitted'
+  } catch (thrown) {
+    return { problem: messageOf(thrown) }
   }
 }
 

@@ -18,7 +18,7 @@ export function usesOfApi({ pods, cluster, evict }: Config, server: string): rea
 }
 
 export function judgeCluster({ pods, api, http }: NodeFacts, config: Config): readonly Finding[] {
-  return [podsFinding(pods), apiFinding(api, config), ...httpFindings(http, config)]
+  return [podsFinding(pods), apiFinding(api, config), ...conditionFindings(api, config), ...httpFindings(http, config)]
 }
 
 function podsFinding(pods: NodeFacts['pods']): Finding {
@@ -54,6 +54,22 @@ function apiFinding({ server, nodeName, problem }: NodeFacts['api'], config: Con
   if (problem === undefined) return ok(id, `${server} takes the token and knows the node ${nodeName}`)
   const remedy = `Check cluster.server, cluster.tokenFile, cluster.caFile, node.name and the roles. Until then without effect: ${uses.join(', ')}.`
   return warn(id, problem, remedy)
+}
+
+/** Nothing where the server itself is the matter: the finding about it says what is without effect. */
+function conditionFindings({ condition, problem, server }: NodeFacts['api'], { cluster }: Config): readonly Finding[] {
+  const { note, ok, warn } = findingsOf('cluster')
+  const id = 'node-condition'
+  if (!cluster.condition) {
+    const found = 'cluster.condition is false: kubectl describe node does not tell of a hot node, or of an agent in trouble'
+    return server === '' ? [] : [note(id, found, 'Set cluster.condition: true, with the right to patch nodes/status.')]
+  }
+  if (condition === undefined || problem !== undefined) return []
+  if (condition === 'permitted')
+    return [ok(id, 'ColocationHot and ColocationDegraded are kept in mode enforce; the token may patch nodes/status')]
+  const remedy =
+    'Grant patch of nodes/status to the service account (the chart does, with rbac.create), or set cluster.condition: false.'
+  return [warn(id, `the conditions of the node can't be written: ${condition.problem}`, remedy)]
 }
 
 function httpFindings(http: NodeFacts['http'], { http: { enabled, host, port } }: Config): readonly Finding[] {

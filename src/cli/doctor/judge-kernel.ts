@@ -158,8 +158,12 @@ function groupsFinding(
   if (!runQueue) {
     return warn(id, `${why}, and the run queue can't be read either: nothing tells that online work waits for CPU`, remedy)
   }
+  if (!(cgroups.offlineRootExists ? cgroups.tasks : cgroups.controllers.includes('pids'))) {
+    const found = `${why}, and the run queue says nothing without a count of the tasks that offline work has in it: nothing tells that online work waits for CPU`
+    const files = `pids.current of ${cgroups.offlineRoot} can't be read`
+    return warn(id, `${found} (${files})`, `Let the kernel have the pids controller (cgroup_disable must not name it). ${remedy}`)
+  }
   const bound = pressure.runQueuePermyriad / 10_000
-  const throttling = cgroups.throttling || !cgroups.offlineRootExists ? 'throttling (cpu.stat of each pod) and ' : ''
-  const found = `${why}: ${throttling}the run queue of the node take${throttling === '' ? 's' : ''} their place, which is coarser (the allowance is cut above ${bound} waiting tasks for each CPU)`
+  const found = `${why}: the run queue of the node takes their place, less all tasks that offline work has, asleep or not (the allowance is cut above ${bound} waiting tasks for each CPU). That is coarser: beside offline pods of many threads only a long queue shows. Throttling of online pods is not counted, since their own limits cause it`
   return note(id, found, remedy)
 }

@@ -98,6 +98,15 @@ export function judgeState({ state }: NodeFacts, { paths, journal }: Config): re
   }
   if (state.is === 'unusable') return [fail(id, state.problem, state.hint ?? ERRORS.E_STATE_DIR.hint)]
   const findings = [ok(id, `${paths.state}, mode ${state.mode.toString(8)}, of user ${state.uid}`)]
+  findings.push(
+    state.inMemory
+      ? ok('state-memory', 'in memory: no tick waits for a disk')
+      : warn(
+          'state-memory',
+          'on a disk: a tick that writes a knob for the first time waits until its original is on it, which takes seconds where offline work floods that disk',
+          'Set paths.state to a directory in memory, such as /run/kube-agent; what is in it means nothing after a reboot.',
+        ),
+  )
   // The old file and the new one are there together while it is rewritten.
   const neededBytes = journal.maxBytes * 2
   findings.push(
@@ -114,22 +123,38 @@ export function judgeState({ state }: NodeFacts, { paths, journal }: Config): re
     const who = state.lockedBy === 0 ? 'an agent' : `the agent with pid ${state.lockedBy}`
     findings.push(note('state-lock', `held by ${who}, which is running; another one would be refused`))
   }
-  return [...findings, journalFinding(state)]
+  findings.push(journalFinding(state))
+  const { damagedJournals } = state
+  if (damagedJournals.length > 0) {
+    const found = `an agent has found its restore journal damaged: ${damagedJournals.join(' and ')}`
+    findings.push(warn('state-damaged', found, SEE_TO_DAMAGE))
+  }
+  return findings
 }
+
+/** What a person does about a damaged journal: nothing but the file itself says what it alone told of. */
+const SEE_TO_DAMAGE =
+  'What it alone told of is not put back: make such groups anew (recreate their pods), or write their files by hand. Then remove it.'
 
 function journalFinding({ lockedBy, journal }: Extract<NodeFacts['state'], { readonly is: 'there' }>): Finding {
   const { fail, note, ok, warn } = findingsOf('state')
   const id = 'state-journal'
   if (journal === undefined) return ok(id, 'none yet: the agent has not written to this node')
   if ('problem' in journal) return fail(id, journal.problem, ERRORS.E_JOURNAL.hint)
-  if (journal.damagedLines > 0 && journal.ofThisBoot) {
+  const lines = count(journal.damagedLines, 'line')
+  if (journal.boot === 'unknown')
+    return fail(
+      id,
+      `${journal.path}: ${lines} can't be read, and no other says of which boot it is: nothing can be put back`,
+      SEE_TO_DAMAGE,
+    )
+  if (journal.damagedLines > 0 && journal.boot === 'this')
     return warn(
       id,
-      `${journal.path}: ${count(journal.damagedLines, 'line')} can't be read, ${count(journal.outstanding, 'knob')} can be put back`,
-      'Keep a copy of the file for a report. What its lost lines told of is not put back by a release.',
+      `${journal.path}: ${lines} can't be read, ${count(journal.outstanding, 'knob')} can be put back`,
+      'An agent, or kube-agent release, keeps the file beside a new one. What only the lost lines told of is not put back.',
     )
-  }
-  if (!journal.ofThisBoot) return ok(id, `${journal.path} is of an earlier boot, which has put back everything`)
+  if (journal.boot === 'another') return ok(id, `${journal.path} is of an earlier boot, which has put back everything`)
   if (journal.outstanding === 0) return ok(id, `${journal.path}: nothing to put back`)
   const found = `${journal.path}: ${count(journal.outstanding, 'knob')} of ${count(journal.groups, 'group')} to be put back (${formatBytes(journal.bytes)})`
   return lockedBy === undefined

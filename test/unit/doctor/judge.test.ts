@@ -58,15 +58,17 @@ const SICK: FactsLiteral = {
     uid: 0,
     mode: 0o700,
     freeBytes: 1_000_000,
+    inMemory: false,
     lockedBy: undefined,
     journal: {
-      path: '/var/lib/kube-agent/restore.journal',
+      path: '/run/kube-agent/restore.journal',
       bytes: 20_480,
       outstanding: 42,
       groups: 9,
       damagedLines: 0,
-      ofThisBoot: true,
+      boot: 'this',
     },
+    damagedJournals: [],
   },
   pods: { source: '/var/lib/kube-agent/pods', everRead: false, pods: 0, problems: ['/var/lib/kube-agent/pods: ENOENT'] },
   api: { problem: 'https://10.0.0.1:6443: GET /api/v1/nodes/node-1: 403 Forbidden: nodes "node-1" is forbidden' },
@@ -144,6 +146,11 @@ describe('the exit code', () => {
   })
 })
 
+const STATE = factsOf().state
+if (STATE.is !== 'there') throw new Error('no state directory')
+const JOURNAL = { path: '/x', bytes: 100, outstanding: 1, groups: 1, damagedLines: 0, boot: 'this' } as const
+const THERE = { ...STATE, lockedBy: 7, journal: JOURNAL }
+
 describe('one thing that is wrong is told once, by its own finding:', () => {
   it.each<[string, string, FactsLiteral, Readonly<Record<string, unknown>>?]>([
     ['a slow clock', 'warn kernel-clock', { kernel: { clock: { current: 'hpet', available: ['hpet'] } } }],
@@ -203,6 +210,13 @@ describe('one thing that is wrong is told once, by its own finding:', () => {
     ],
     ['a state directory that can not be made', 'fail state-directory', { state: { is: 'missing', problem: 'EACCES' } }],
     ['a state directory of others', 'fail state-directory', { state: { is: 'unusable', problem: 'no', hint: undefined } }],
+    ['a damaged journal that is kept', 'warn state-damaged', { state: { ...THERE, damagedJournals: ['/state/x.damaged-1'] } }],
+    [
+      'a journal of nobody knows which boot',
+      'fail state-journal',
+      { state: { ...THERE, journal: { ...JOURNAL, boot: 'unknown' } } },
+    ],
+    ['a journal with damaged lines', 'warn state-journal', { state: { ...THERE, journal: { ...JOURNAL, damagedLines: 2 } } }],
     ['no pods', 'fail pod-source', { pods: { source: 'x', everRead: false, pods: 0, problems: [] } }],
     [
       'a manifest with a mistake',
@@ -210,6 +224,7 @@ describe('one thing that is wrong is told once, by its own finding:', () => {
       { pods: { source: 'x', everRead: true, pods: 1, problems: ['a.yaml: no uid'] } },
     ],
     ['an API server that refuses', 'warn api-server', { api: { problem: '403' } }],
+    ['conditions that may not be written', 'warn node-condition', { api: { condition: { problem: '403' } } }],
     ['a port that is taken', 'fail http-address', { http: 'other' }],
     ['settings that are hardly meant', 'warn config-resources-cpu-unit', {}, { ...ENFORCE, resources: { cpuUnit: '300m' } }],
   ])('%s', (_, expected, literal, settings = ENFORCE) => {
@@ -220,6 +235,17 @@ describe('one thing that is wrong is told once, by its own finding:', () => {
     const { topology } = factsOf({ topology: 'twoCpuVm' }).kernel
     if ('problem' in topology) throw new Error('no topology')
     expect(worse(judged({ kernel: { topology: { ...topology, online: CpuSet.of(0) } } }))).toEqual(['warn cpu-topology'])
+  })
+})
+
+describe('the conditions of the node', () => {
+  const OFF = { ...ENFORCE, cluster: { condition: false } }
+
+  it('are told to be kept and permitted, to be off, and nothing where no server is or it does not answer', () => {
+    expect(only(judged(), 'node-condition')).toMatchObject({ state: 'ok', found: expect.stringContaining('may patch') as string })
+    expect(only(judged({}, OFF), 'node-condition')).toMatchObject({ state: 'note' })
+    const without = [judged({ api: { server: '' } }, OFF), judged({ api: { problem: '401' } })].flat()
+    expect(without.filter(({ id }) => id === 'node-condition')).toEqual([])
   })
 })
 
@@ -247,13 +273,28 @@ describe("the kubelet's CPU manager", () => {
 })
 
 describe('where groups count no stalls', () => {
-  it('it is said that throttling and the run queue take their place, and from which queue on is cut', () => {
+  it('it is said that the run queue takes their place, from which queue on is cut, and that throttling is not counted', () => {
     const finding = only(judged({ dialect: 'v1' }), 'pressure-groups')
     expect(finding.state).toBe('note')
-    expect(finding.found).toMatch(/throttling \(cpu\.stat of each pod\) and the run queue of the node take their place/)
+    expect(finding.found).toMatch(/the run queue of the node takes their place, less all tasks that offline work has/)
+    expect(finding.found).toContain('Throttling of online pods is not counted')
     expect(finding.found).toContain('above 3 waiting tasks')
     const lower = judged({ dialect: 'v1' }, { ...ENFORCE, pressure: { runQueuePermyriad: 15_000 } })
     expect(only(lower, 'pressure-groups').found).toContain('above 1.5 waiting tasks')
+  })
+
+  it('and offline tasks can not be counted, it is a warning: then nothing tells that online work waits', () => {
+    const uncounted = only(judged({ dialect: 'v1', cgroups: { tasks: false } }), 'pressure-groups')
+    expect(uncounted).toMatchObject({ state: 'warn', remedy: expect.stringContaining('pids controller') as string })
+    expect(uncounted.found).toContain('pids.current of /kubepods/besteffort')
+    // While the group is not there yet the controller decides.
+    const none = { dialect: 'v1', cgroups: { tasks: false, offlineRootExists: false } } as const
+    expect(only(judged(none), 'pressure-groups').state).toBe('note')
+    const without = {
+      ...none,
+      cgroups: { ...none.cgroups, controllers: ['cpu', 'cpuacct', 'cpuset', 'memory', 'freezer', 'blkio'] },
+    } as const
+    expect(only(judged(without), 'pressure-groups').state).toBe('warn')
   })
 })
 

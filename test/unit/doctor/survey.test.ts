@@ -10,6 +10,7 @@ import { surveyKubelet } from '../../../src/kubelet/index.ts'
 import { configOf } from '../../support/config.ts'
 import { TOPOLOGIES } from '../../support/topologies.ts'
 import { planted, PROC, sysfsOf, type Tree, V1_COMMON, v1Tree, V2_GROUP, v2Tree } from '../../support/trees-on-disk.ts'
+import type { ApiServerDouble } from '../../support/api-server/index.ts'
 import { haveOpenssl, NODE, pod, startDouble } from '../kube/support.ts'
 
 const OFFLINE = '/kubepods/besteffort'
@@ -58,7 +59,8 @@ describe('the survey of the kernel', () => {
   it('tells v2, v1 and hybrid apart, whose groups are there, and whether groups count stalls', () => {
     const v2 = { 'cgroup.controllers': 'cpuset cpu io memory pids\n', ...BURSTABLE }
     expect(cgroupsOf(v2)).toMatchObject({ dialect: 'v2', hybrid: false, driverFound: 'cgroupfs', groupPressure: true })
-    expect(cgroupsOf(v1Tree(OFFLINE))).toMatchObject({ dialect: 'v1', hybrid: false, groupPressure: false, throttling: true })
+    expect(cgroupsOf(v1Tree(OFFLINE))).toMatchObject({ dialect: 'v1', hybrid: false, groupPressure: false, tasks: true })
+    expect(cgroupsOf(v1Tree('/other'))).toMatchObject({ tasks: false })
     expect(cgroupsOf({ ...v1Tree(OFFLINE), unified: v2Tree('/x') })).toMatchObject({ dialect: 'v1', hybrid: true })
     expect(cgroupsOf(v2Tree('/kubepods.slice/kubepods-besteffort.slice')).driverFound).toBe('systemd')
   })
@@ -194,16 +196,59 @@ describe('the survey of the state directory', () => {
       outstanding: 2,
       groups: 2,
       damagedLines: 1,
-      ofThisBoot: true,
+      boot: 'this',
     })
     expect(readFileSync(file, 'utf8')).toBe(before)
-    expect(await surveyState(directory, 'boot-2')).toMatchObject({ journal: { outstanding: 0, ofThisBoot: false } })
+    expect(await surveyState(directory, 'boot-2')).toMatchObject({ journal: { outstanding: 0, boot: 'another' } })
+  })
+})
+
+describe('the survey of a damaged journal', () => {
+  it('tells whether its boot is known, and which damaged ones are kept of this boot', async () => {
+    const directory = join(planted(), 'state')
+    mkdirSync(directory, { mode: 0o700 })
+    const file = join(directory, 'restore.journal')
+    const open = () => new RestoreJournal({ stateDirectory: directory, bootId: 'boot-1', maxBytes: 1e6, groupId: () => 7 })
+    const journal = open()
+    journal.saveOriginals([{ group: '/a', kind: 'weight', value: 100 }])
+    journal.end()
+    const [header = '', original = ''] = readFileSync(file, 'utf8').split('\n')
+    const found = async (text: string) => {
+      writeFileSync(file, text)
+      return surveyState(directory, 'boot-1')
+    }
+    const spoilt = `~${header.slice(1)}\n`
+    expect(await found(spoilt)).toMatchObject({ journal: { boot: 'unknown', outstanding: 0 }, damagedJournals: [] })
+    expect(await found(`${spoilt}${original}\n`)).toMatchObject({ journal: { boot: 'this', outstanding: 1, damagedLines: 1 } })
+    open().end()
+    const kept = readdirSync(directory).filter((name) => name.includes('.damaged-'))
+    expect(kept).toHaveLength(1)
+    expect(await surveyState(directory, 'boot-1')).toMatchObject({ damagedJournals: [join(directory, kept[0] ?? '')] })
+    expect(await surveyState(directory, 'boot-2')).toMatchObject({ damagedJournals: [], journal: { boot: 'another' } })
+  })
+
+  it.each(['/proc/state', '/proc/sys/kernel/state/deep', '/sys/state'])(
+    'is not begun where there can be none: %s lies in a pseudo file system',
+    async (path) => {
+      expect(await surveyState(path, 'boot-1')).toMatchObject({
+        is: 'unusable',
+        problem: expect.stringMatching(/ lies in (procfs|sysfs), which keeps no files$/) as string,
+      })
+    },
+  )
+
+  it('nor where its lock would have too long a name', async () => {
+    expect(await surveyState(`/tmp/${'x'.repeat(90)}`, 'boot-1')).toMatchObject({
+      is: 'unusable',
+      problem: expect.stringContaining('is too long for the socket of the lock, by ') as string,
+    })
   })
 })
 
 describe('the facts of a node in a cluster', () => {
-  async function clusterFacts(over: Readonly<Record<string, unknown>> = {}) {
+  async function clusterFacts(over: Readonly<Record<string, unknown>> = {}, prepare: (api: ApiServerDouble) => void = () => {}) {
     const api = await startDouble()
+    prepare(api)
     api.put('pods', pod('a'))
     const root = planted({ cgroup: v2Tree(OFFLINE), proc: PROC, sys: SYS })
     const paths = { cgroup: join(root, 'cgroup'), proc: join(root, 'proc'), sys: join(root, 'sys'), state: join(root, 'state') }
@@ -213,14 +258,31 @@ describe('the facts of a node in a cluster', () => {
     return { api, facts, root }
   }
 
-  it('are its pods and whether the server knows it, by requests that only read', async (context) => {
+  it('are its pods, whether the server knows it, and what may be written there, by requests that change nothing', async (context) => {
     if (!haveOpenssl()) context.skip('needs openssl')
     const { api, facts, root } = await clusterFacts()
     expect(facts.pods).toMatchObject({ everRead: true, pods: 1, problems: [] })
-    expect(facts.api).toEqual({ server: api.url, nodeName: NODE, problem: undefined })
+    expect(facts.api).toEqual({ server: api.url, nodeName: NODE, problem: undefined, condition: 'permitted' })
     expect(facts.http).toBeUndefined()
-    expect(api.requests.filter(({ verb }) => !['list', 'watch', 'get'].includes(verb))).toEqual([])
+    const asked = api.requests.filter(({ verb }) => !['list', 'watch', 'get'].includes(verb))
+    expect(asked.map(({ verb, resource, query }) => [verb, resource, query])).toEqual([
+      ['patch', 'nodes/status', { dryRun: 'All' }],
+    ])
     expect(readdirSync(root).sort()).toEqual(['cgroup', 'proc', 'sys'])
+  })
+
+  it('are that conditions may not be written, where the right is not granted', async (context) => {
+    if (!haveOpenssl()) context.skip('needs openssl')
+    const { facts } = await clusterFacts({}, (api) => api.fail({ status: 403, verb: 'patch', message: 'no such right' }))
+    expect(facts.api.problem).toBeUndefined()
+    expect(facts.api.condition).toMatchObject({ problem: expect.stringMatching(/403.*no such right/) as string })
+  })
+
+  it('are nothing of conditions where none are kept', async (context) => {
+    if (!haveOpenssl()) context.skip('needs openssl')
+    const { api, facts } = await clusterFacts({ condition: false })
+    expect(facts.api.condition).toBeUndefined()
+    expect(api.requests.some(({ verb }) => verb === 'patch')).toBe(false)
   })
 
   it('are why not, within seconds, where the token is refused or missing', { timeout: 20_000 }, async (context) => {

@@ -52,8 +52,11 @@ volumeMounts:
   {{- /* Under cgroup v1 each controller is a mount of its own below this one, which readOnly does not reach. Kubernetes before 1.31 does not know better. */}}
   {{- $deeply := and (not .writes) (semverCompare ">=1.31-0" .root.Capabilities.KubeVersion.Version) }}
   - { name: cgroup, mountPath: /host/sys/fs/cgroup, readOnly: {{ not .writes }}{{ if $deeply }}, recursiveReadOnly: IfPossible{{ end }} }
-  {{- if or .writes $settings.recording.enabled }}
-  - { name: state, mountPath: /var/lib/kube-agent }
+  {{- if .writes }}
+  - { name: state, mountPath: /run/kube-agent }
+  {{- end }}
+  {{- if and (or $agent (not .writes)) $settings.recording.enabled }}
+  - { name: recording, mountPath: /var/lib/kube-agent }
   {{- end }}
   {{- if and $agent $settings.kubelet.enabled }}
   - { name: device-plugins, mountPath: /var/lib/kubelet/device-plugins }

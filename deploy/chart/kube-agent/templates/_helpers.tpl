@@ -103,7 +103,6 @@ follows from them. The last one is for the nodes that are in no pool.
   "enforces" (and $enforces (not $releases))
   "releases" $releases
   "writes" $writes
-  "keepsState" (or $writes $settings.recording.enabled)
 ) -}}
 {{- end -}}
 {{- end -}}

@@ -76,7 +76,7 @@ out.
 {{- fail (printf "%s.pods.source is kubelet at %s, which from the pod's own network is the pod itself; set hostNetwork: true" $where $settings.cluster.kubelet) -}}
 {{- end -}}
 {{- if and $settings.recording.enabled (not (hasPrefix "/var/lib/kube-agent/" $settings.recording.directory)) -}}
-{{- fail (printf "%s.recording.directory is %s, where nothing is mounted; choose one below /var/lib/kube-agent, which is hostPaths.state of the node" $where $settings.recording.directory) -}}
+{{- fail (printf "%s.recording.directory is %s, where nothing is mounted; choose one below /var/lib/kube-agent, which is hostPaths.recording of the node" $where $settings.recording.directory) -}}
 {{- end -}}
 {{- if and $settings.evict.force (not $settings.evict.enabled) -}}
 {{- fail (printf "%s.evict.force without evict.enabled: nothing would ever be evicted" $where) -}}
