@@ -66,8 +66,8 @@ export const byteCount = (byDefault: number, min: number, max: number, says: str
   v.optional(whole({ min, max, unit: 'bytes' }, says), byDefault)
 
 /** A share in hundredths of a percent, from `min` to 10000. */
-export const share = (byDefault: number, min: number, says: string) =>
-  v.optional(v.pipe(whole({ min, max: 10_000, unit: 'permyriad' }, says), v.transform(permyriad)), byDefault)
+export const share = (byDefault: number, min: number, says: string, max = 10_000) =>
+  v.optional(v.pipe(whole({ min, max, unit: 'permyriad' }, says), v.transform(permyriad)), byDefault)
 
 export const flag = (byDefault: boolean, says: string) =>
   v.optional(

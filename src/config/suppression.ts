@@ -7,6 +7,8 @@ import * as leaf from './leaves.ts'
 
 const HOUR_MS = 3_600_000
 const MINUTE_MS = 60_000
+/** Permyriad. A cut that left everything would be none, and the guard that makes it would do nothing for ever. */
+const LESS_THAN_ALL = 9999
 
 interface RungDefaults {
   readonly enabled: boolean
@@ -51,15 +53,15 @@ const pressure = block({
     30_000,
     1,
     10_000_000,
-    'Where the kernel counts no stalls of groups: tasks that wait for a CPU above which is cut, permyriad of the CPUs',
+    'Where the kernel counts no stalls of groups: tasks, those of offline work left out, that wait for a CPU above which is cut, permyriad of the CPUs',
   ),
-  cutPermyriad: leaf.share(7000, 0, 'What a cut leaves of the allowance'),
+  cutPermyriad: leaf.share(7000, 0, 'What a cut leaves of the allowance', LESS_THAN_ALL),
   cutMs: leaf.ms(200, 10, MINUTE_MS, 'Shortest time between two cuts; also the time that waiting is averaged over'),
   futileMs: leaf.ms(
     30_000,
     1000,
     HOUR_MS,
-    'How long the allowance may stay at its floor without any relief before the guard stands aside, or be kept from growing by waiting that never exceeds the bound',
+    'How long online work may wait in all, a quarter of the relief taken off, with the allowance at its floor before the guard stands aside; also how long waiting that never exceeds the bound may keep the allowance from growing',
   ),
 })
 
@@ -129,7 +131,7 @@ const suppressIo = block({
     'Time in which some task of online work (or of the node) waited for IO, above which limits are cut; PSI some',
   ),
   exitPermyriad: leaf.share(1000, 1, 'The same, below which limits grow again'),
-  cutPermyriad: leaf.share(5000, 1, 'What a cut leaves of the limits'),
+  cutPermyriad: leaf.share(5000, 1, 'What a cut leaves of the limits', LESS_THAN_ALL),
   floorPermyriad: leaf.share(500, 1, 'What offline pods keep of the limits in any case'),
   growthPermyriad: leaf.share(500, 1, 'Growth of the limits back a second; of what is configured'),
 })

@@ -8,7 +8,7 @@
  */
 import type { Config } from '../config/types.ts'
 import type { ClassBecause, ClassifiedPod, OfflineClass, OfflineResource, PodReading, PodSpec, QosClass } from '../model/index.ts'
-import { isOffline, QOS_CLASSES } from '../model/index.ts'
+import { hasEnded, isOffline, QOS_CLASSES } from '../model/index.ts'
 
 type Classification = readonly [QosClass, ClassBecause]
 
@@ -54,6 +54,11 @@ export function firstAsked(spec: PodSpec, qosClass: OfflineClass, config: Config
 /** Whether an online pod lives where offline pods do: its use is part of the offline root's, but not for offline pods to answer for. */
 export function isOnlineBelowOfflineRoot({ reading, qosClass }: ClassifiedPod): boolean {
   return !isOffline(qosClass) && reading.spec.kubeletQos === 'BestEffort'
+}
+
+/** Whether an online pod runs there now: it has a group, and has not ended for good. */
+export function runsBesideOffline(pod: ClassifiedPod): boolean {
+  return isOnlineBelowOfflineRoot(pod) && pod.reading.present && !hasEnded(pod.reading.spec)
 }
 
 /** A label of the pod that is there to name its class, and the class it names, if it names one. */

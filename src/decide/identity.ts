@@ -4,6 +4,8 @@
  *   bvt, qosLevel, offline   all offline pods yield to all online ones
  *   idle                     OT yields to BE entirely; between their root and the rest the least weight that the kubelet gives it decides
  *   weight                   OT gets the least weight there is
+ * An online pod may live below the best-effort root too (untagged, a daemon without requests). The kubelet gives it the least weight, so beside
+ * what BE pods get it would starve: it gets the highest there is, for as long as an offline pod is there.
  * Kernel: siblings are compared (find_matching_se), so bvt stands on the QoS roots as well; cpu.idle refuses weight writes while it is 1.
  */
 import type { Config } from '../config/types.ts'
@@ -23,13 +25,13 @@ import type {
   QosClass,
 } from '../model/index.ts'
 import { IDENTITY_BACKENDS, isOffline, QOS_CLASSES, qosRoot } from '../model/index.ts'
+import { runsBesideOffline } from './classify.ts'
 import { hazardOf } from './identity-hazards.ts'
+import { HIGHEST_WEIGHT } from './own.ts'
 
 type Flag = Exclude<IdentityBackend, 'weight'>
 
 const LEAST_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 2, v2: 1 }
-/** Kernel: cpu.shares lies in 2…262144. */
-const MAX_SHARES = 262_144
 
 /** What each class gets on each backend. 0 is what every group has, and is not claimed. */
 const VALUES: Readonly<Record<Flag, Readonly<Record<QosClass, number>>>> = {
@@ -45,7 +47,7 @@ const VALUES: Readonly<Record<Flag, Readonly<Record<QosClass, number>>>> = {
  * conversion `1 + (shares − 2) × 9999 / 262142` (pkg/kubelet/cm, 1.36).
  */
 export function weightFor(askedMilli: number, dialect: Dialect): number {
-  const shares = Math.min(MAX_SHARES, Math.max(LEAST_WEIGHT.v1, Math.floor((askedMilli * 1024) / 1000)))
+  const shares = Math.min(HIGHEST_WEIGHT.v1, Math.max(LEAST_WEIGHT.v1, Math.floor((askedMilli * 1024) / 1000)))
   return dialect === 'v1' ? shares : Math.floor(1 + ((shares - 2) * 9999) / 262_142)
 }
 
@@ -65,6 +67,7 @@ export function identityState(capabilities: Capabilities, config: Config, { smt 
     backends,
     passedOver,
     rootIdle: rootIdle && chosen === 'idle',
+    raisesOnline: shares,
     ...(coreScheduling ? { coreScheduling: coreSchedulingText(capabilities, smt) } : {}),
   }
 }
@@ -104,6 +107,7 @@ export function identityClaims(
   const tags = enabled && coreScheduling && snapshot.capabilities.knobs.coreCookie.usable && snapshot.topology.smt
   for (const pod of pods) {
     if (tags && pod.reading.present) claims.push(...cookieClaims(pod))
+    if (state.raisesOnline && runsBesideOffline(pod)) claims.push(raiseClaim(snapshot, pod))
     const backend = state.backends[pod.qosClass]
     if (!pod.reading.present || backend === 'none') continue
     if (backend !== 'weight') claims.push(...flagClaims(pod, backend))
@@ -144,6 +148,17 @@ function flagClaims({ reading, qosClass }: ClassifiedPod, backend: Flag): Claim[
 function cookieClaims({ reading: { group }, qosClass }: ClassifiedPod): Claim[] {
   if (!isOffline(qosClass)) return []
   return [{ group, kind: 'coreCookie', value: 1, rule: 'identity', because: { code: 'identity.cookie', qosClass } }]
+}
+
+/** Kernel: siblings are compared by weight, so what goes before BE pods is settled here, and their quotas bound what is left to them. */
+function raiseClaim({ capabilities: { dialect } }: NodeSnapshot, { reading: { group }, qosClass }: ClassifiedPod): Claim {
+  return {
+    group,
+    kind: 'weight',
+    value: HIGHEST_WEIGHT[dialect],
+    rule: 'identity',
+    because: { code: 'identity.raise', qosClass },
+  }
 }
 
 /** How offline pods share among themselves. A BE pod that asked for no CPU gets the least: what other BE pods leave. */

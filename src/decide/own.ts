@@ -11,7 +11,7 @@ import { groupName, isOffline, isPodGroupName, parentGroup, podsRoot } from '../
 import { classify } from './classify.ts'
 
 /** Kernel: MAX_SHARES of kernel/sched/core.c, CGROUP_WEIGHT_MAX. */
-const HIGHEST_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 262_144, v2: 10_000 }
+export const HIGHEST_WEIGHT: Readonly<Record<Dialect, number>> = { v1: 262_144, v2: 10_000 }
 
 /**
  * Groups that hold more than one service although they are no slices: a login session with the shell that somebody started the agent from,

@@ -65,6 +65,8 @@ export type Because =
   | { readonly code: 'identity.idle'; readonly qosClass: OfflineClass }
   /** `missing` says why it is not idle, where that would be better. */
   | { readonly code: 'identity.least'; readonly qosClass: OfflineClass; readonly missing?: string }
+  /** An online pod below the root of all offline pods. */
+  | { readonly code: 'identity.raise'; readonly qosClass: QosClass }
   /** The class's value on a backend that knows more than weights. */
   | {
       readonly code: 'identity.class'
@@ -110,6 +112,25 @@ export type Because =
       readonly bound: AllowanceBound
       readonly inputs: SuppressionInputs
       readonly untaggedMilli: number
+      /** Online pods are, or were, below the same root, and so are groups that no listed pod owns: a growth step comes on top too. */
+      readonly unsure?: true
+    }
+  /** Online pods live below the same root: BE and OT pods are held to the allowance one by one, and the root is no limit to anybody. */
+  | {
+      readonly code: 'suppress.beside'
+      readonly allowanceMilli: number
+      readonly capacityMilli: number
+      readonly untaggedMilli: number
+    }
+  /** A BE pod's part of the allowance, where the root's quota can't hold it. */
+  | {
+      readonly code: 'suppress.be'
+      readonly bound: AllowanceBound
+      readonly allowanceMilli: number
+      /** What of it BE pods have together. */
+      readonly beMilli: number
+      /** What this one is taken to want, by its use; undefined while it uses all it gets, or is new. */
+      readonly wantsMilli?: number
     }
   /** Offline pods are kept to the CPUs that no online pod uses, or to as few as their allowance needs. */
   | {
@@ -119,6 +140,8 @@ export type Because =
       readonly enterPermyriad: number
     }
   | { readonly code: 'suppress.freeze'; readonly nodePermyriad: number; readonly enterPermyriad: number }
+  /** More quotas inside the pod than can be followed keep the kernel from taking one above them. */
+  | { readonly code: 'suppress.unfollowed' }
   | {
       readonly code: 'memory.high'
       readonly rung: MemoryRung

@@ -24,6 +24,8 @@ export interface IdentityState {
   readonly passedOver: readonly PassedOver[]
   /** Whether the root of all offline pods is idle against everything beside it. */
   readonly rootIdle: boolean
+  /** Whether an online pod below that root gets the highest weight there is, whatever its class, so that it goes before the offline ones beside it. */
+  readonly raisesOnline: boolean
   /** What is to be known of core scheduling; undefined where the configuration says nothing of it. */
   readonly coreScheduling?: string
 }

@@ -6,10 +6,11 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, type TestContext } from 'vitest'
+import { realNow } from '../../src/compose.ts'
 import type { OpenedKernel } from '../../src/kernel/index.ts'
 import type { GroupPath, KnobKind } from '../../src/model/index.ts'
 import { quota } from '../support/settings.ts'
-import { RealGroups, RealNode, type RealPod, type RunningAgent, whyNotHere } from '../support/real-node.ts'
+import { RealGroups, RealNode, type RealPod, type RunningAgent, settled, whyNotHere } from '../support/real-node.ts'
 
 const WINDOW_MS = 1500
 /** How often shares are looked at until they are as expected. */
@@ -27,6 +28,8 @@ const ALONE = {
 const WEB: RealPod = { uid: 'web', qos: 'Burstable', requestsMilli: 500 }
 const FLINK: RealPod = { uid: 'flink', qos: 'BestEffort', asks: { 'be-cpu': 6, 'be-memory': 1 } }
 const SPARK: RealPod = { uid: 'spark', qos: 'BestEffort', asks: { 'be-cpu': 2, 'be-memory': 1 } }
+/** Online, but without requests: the kubelet puts it below the best-effort root. */
+const LOG: RealPod = { uid: 'log', qos: 'BestEffort' }
 const TRAIN: RealPod = { uid: 'train', qos: 'BestEffort', asks: { 'ot-cpu': 6, 'ot-memory': 1 } }
 
 let closing: { close(): Promise<void> }[] = []
@@ -48,6 +51,33 @@ function lastCpu(groups: RealGroups): string {
   const set = readFileSync(groups.fileOf(groups.root, 'cpuset', 'cpuset.cpus'), 'latin1').trim()
   const all = set === '' ? readFileSync('/sys/devices/system/cpu/online', 'latin1').trim() : set
   return /(\d+)$/.exec(all)?.[1] ?? '0'
+}
+
+/** Suppression too: what a pod may use is then not only a matter of who goes first. */
+const SUPPRESSED = { 'suppressCpu.enabled': true, 'limits.enabled': true, 'suppressCpu.floorPermyriad': 1000 }
+
+interface Used {
+  readonly logMilli: number
+  readonly beMilli: number
+  /** The largest allowance that was decided meanwhile. */
+  readonly allowedMilli: number
+}
+
+const told = ({ logMilli, beMilli, allowedMilli }: Used): string =>
+  `untagged ${Math.round(logMilli)}m, BE ${Math.round(beMilli)}m of ${allowedMilli}m`
+
+/** What LOG and FLINK use while the agent ticks. */
+async function underAgent(node: RealNode, { agent, node: { kernel }, records }: RunningAgent): Promise<Used> {
+  const used = () => [LOG, FLINK].map((pod) => kernel.readCpuUsageUs(node.groupOf(pod)) ?? Number.NaN)
+  let allowedMilli = records.at(-1)?.decision.suppression?.allowanceMilli ?? Number.NaN
+  const [before, beganMs] = [used(), performance.now()]
+  while (performance.now() - beganMs < WINDOW_MS) {
+    allowedMilli = Math.max(allowedMilli, agent.tick(realNow(), 0)?.decision.suppression?.allowanceMilli ?? 0)
+    await sleep(50)
+  }
+  const tookMs = performance.now() - beganMs
+  const [logMilli = Number.NaN, beMilli = Number.NaN] = used().map((us, index) => (us - (before[index] ?? 0)) / tookMs)
+  return { logMilli, beMilli, allowedMilli }
 }
 
 /** Puts a container on the last CPU and has it use all it gets of that. */
@@ -163,6 +193,51 @@ describe('who gets the CPU', () => {
     say(context, `BE / OT ${round(parts)}`)
     expect(parts[1]).toBeLessThan(0.1)
   })
+})
+
+describe('an online pod below the best-effort root', () => {
+  it('has nearly all of its CPU beside BE and OT, where it had its third, and its file is as it was after the release', async (context) => {
+    const node = await bed(context)
+    const pods = [LOG, FLINK, TRAIN]
+    for (const pod of pods) hog(node.groups, node.startPod(pod))
+    const groups = pods.map((pod) => node.groupOf(pod))
+    const before = node.photograph()
+    const { kernel } = node.groups.openKernel()
+    const alone = await settledShares(kernel, groups, (log = 0) => log > 0.2 && log < 0.5)
+    const { agent, node: opened } = await settle(node)
+    const parts = await settledShares(opened.kernel, groups, (log = 0) => log > 0.95)
+    say(context, `untagged / BE / OT ${round(alone)} without the agent, ${round(parts)} with it`)
+    expect(alone[0]).toBeLessThan(0.6)
+    expect(parts[0]).toBeGreaterThan(0.95)
+    agent.release(0)
+    expect(node.photograph()).toEqual(before)
+  })
+
+  it.for([true, false])(
+    'leaves BE no more than its allowance, however much or little it uses itself (identity %s)',
+    { timeout: 60_000 },
+    async (identity, context) => {
+      const node = await bed(context, { ...SUPPRESSED, 'identity.enabled': identity })
+      const log = node.startPod(LOG)
+      writeFileSync(node.groups.fileOf(log, 'cpuset', 'cpuset.cpus'), lastCpu(node.groups))
+      hog(node.groups, node.startPod(FLINK))
+      const before = node.photograph()
+      const running = node.startAgent()
+      await node.tickUntil(running, settled)
+      const idle = await underAgent(node, running)
+      node.groups.burn(log)
+      // Until its use is known, and offline work has made way for it.
+      await underAgent(node, running)
+      const busy = await underAgent(node, running)
+      say(context, `untagged idle: ${told(idle)}; untagged busy: ${told(busy)}`)
+      for (const { beMilli, allowedMilli } of [idle, busy]) expect(beMilli).toBeLessThanOrEqual(allowedMilli * 1.25 + 5)
+      if (identity) expect(busy.logMilli).toBeGreaterThan(10 * busy.beMilli)
+      // What it got and BE together would be, were the allowance the quota of the root.
+      else expect(busy.logMilli).toBeGreaterThan(2 * busy.allowedMilli)
+      expect([running.failures, running.agent.release(0)]).toMatchObject([[], { foreign: [], failed: [] }])
+      expect(node.photograph()).toEqual(before)
+    },
+  )
 })
 
 describe('idle on the root of all offline pods', () => {

@@ -17,8 +17,22 @@ import { PAIRS } from '../support/settings.ts'
 import { rawTree, treeOf } from '../support/trees.ts'
 import { rawWish, rawWishes, settingOf } from '../support/wishes.ts'
 
-const isUntagged = ({ qosClass, reading }: ClassifiedPod): boolean =>
-  !isOffline(qosClass) && reading.spec.kubeletQos === 'BestEffort'
+/** An online pod that runs below the offline root. */
+const isBeside = ({ qosClass, reading: { spec, present } }: ClassifiedPod): boolean =>
+  !isOffline(qosClass) && spec.kubeletQos === 'BestEffort' && present && !['Succeeded', 'Failed'].includes(spec.phase)
+
+/** What BE and OT pods may use together: by the quota of the root, and by their own. */
+function offlineMilli({ desired, pods }: Decision): number {
+  const milliOf = (group: string): number => {
+    const quota = desired.get(group, 'quota')?.setting.value
+    return isQuota(quota) ? quotaMilliCpu(quota) : Infinity
+  }
+  const offline = pods.filter(({ qosClass, reading }) => isOffline(qosClass) && reading.present)
+  return Math.min(
+    milliOf(OFFLINE_ROOT),
+    offline.reduce((sum, { reading }) => sum + milliOf(reading.group), 0),
+  )
+}
 
 const withoutOrder = (decision: Decision): unknown => ({
   ...decision,
@@ -135,9 +149,8 @@ describe('decide', () => {
           const then = lived[earlier]
           if (then === undefined || snapshot.nowMs - then.snapshot.nowMs >= dwellMs || then.unbounded) break
           if (then.decision.suppression === undefined) continue
-          // The node may have been put below a floor that rose, and a restart reads back the quota with what untagged pods had on top.
+          // The node may have been put below a floor that rose.
           if (now.allowanceMilli <= now.inputs.floorMilli) continue
-          if (lived.slice(earlier, index + 1).some(({ decision: { pods } }) => pods.some(isUntagged))) continue
           const grown = now.allowanceMilli - then.decision.suppression.allowanceMilli
           expect(grown, `${then.snapshot.nowMs} to ${snapshot.nowMs}`).toBeLessThanOrEqual(stepMilli)
         }
@@ -164,8 +177,6 @@ describe('decide', () => {
       for (const { decision, snapshot, before } of lived) {
         const standing = snapshot.actual.get(OFFLINE_ROOT, 'quota')?.value
         if (snapshot.node.cpu !== undefined || !isQuota(standing)) continue
-        // What untagged pods use comes on top, and is known of them one by one.
-        if (decision.pods.some(isUntagged)) continue
         const now = decision.desired.get(OFFLINE_ROOT, 'quota')?.setting.value
         if (!isQuota(now)) {
           expect(decision.complete, 'the quota is let go').toBe(false)
@@ -173,10 +184,44 @@ describe('decide', () => {
         }
         const least = decision.suppression?.inputs.floorMilli ?? 0
         const known = before.suppress.allowance
-        if (known === undefined) expect(quotaMilliCpu(now)).toBeLessThanOrEqual(Math.max(quotaMilliCpu(standing), least))
-        else expect(decision.suppression?.allowanceMilli).toBeLessThanOrEqual(Math.max(known.milli, least))
+        const most = Math.max(known?.milli ?? quotaMilliCpu(standing), least)
+        expect(decision.suppression?.allowanceMilli).toBeLessThanOrEqual(most)
+        // Where online pods live below the root, it is offline pods that have the quotas.
+        if (!decision.pods.some(isBeside)) expect(quotaMilliCpu(now)).toBeLessThanOrEqual(most)
+        expect(offlineMilli(decision)).toBeLessThanOrEqual(most)
       }
     })
+  })
+
+  it('lets BE and OT together have no more than the allowance, whatever lives beside them, but for the least that a pod has (I79)', () => {
+    const seen = { alone: 0, beside: 0 }
+    forAllHistories((lived) => {
+      for (const { decision } of lived) {
+        const { suppression, pods } = decision
+        const root = decision.desired.get(OFFLINE_ROOT, 'quota')?.setting.value
+        if (suppression === undefined || !isQuota(root)) continue
+        const offline = pods.filter(({ qosClass, reading }) => isOffline(qosClass) && reading.present)
+        seen[pods.some(isBeside) ? 'beside' : 'alone'] += Number(offline.length > 0)
+        const leastMilli = 10 * offline.length
+        expect(offlineMilli(decision)).toBeLessThanOrEqual(Math.max(suppression.allowanceMilli, leastMilli) + 0.1)
+      }
+    })
+    expect(Math.min(...Object.values(seen))).toBeGreaterThan(30)
+  })
+
+  it('leaves online pods below the offline root every CPU that there is, unless somebody is there whom no source lists (I80)', () => {
+    let beside = 0
+    forAllHistories((lived) => {
+      for (const { decision } of lived) {
+        const { suppression, pods } = decision
+        const root = decision.desired.get(OFFLINE_ROOT, 'quota')?.setting.value
+        if (suppression === undefined || !isQuota(root) || !pods.some(isBeside)) continue
+        beside += 1
+        expect(quotaMilliCpu(root) - offlineMilli(decision)).toBeGreaterThanOrEqual(suppression.inputs.capacityMilli - 100)
+        for (const one of pods.filter(isBeside)) expect(decision.desired.get(one.reading.group, 'quota')).toBeUndefined()
+      }
+    })
+    expect(beside).toBeGreaterThan(30)
   })
 
   it('offers at least what is allocated, and no more than maxUnits beyond that (I10)', () => {

@@ -36,9 +36,10 @@ const anyNode: fc.Arbitrary<FactsLiteral> = fc.record({
   cgroups: fc.record({
     offlineRootExists: fc.boolean(),
     driverFound: fc.constantFrom(undefined, 'cgroupfs', 'systemd'),
-    controllers: fc.subarray(['cpu', 'cpuacct', 'cpuset', 'memory', 'freezer', 'blkio', 'io'] as const),
+    controllers: fc.subarray(['cpu', 'cpuacct', 'cpuset', 'memory', 'freezer', 'blkio', 'io', 'pids'] as const),
     forbidden: fc.constantFrom(undefined, 'EROFS', 'EACCES'),
     groupPressure: fc.boolean(),
+    tasks: fc.boolean(),
     hidesProcesses: fc.boolean(),
   }),
   kernel: fc.record({

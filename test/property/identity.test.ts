@@ -14,6 +14,7 @@ import { OFFLINE_ROOT, type PodLiteral, snapshotOf, specOf, topologyOf } from '.
 import { textOf } from '../support/trees.ts'
 
 const QOS_ROOTS = ['/kubepods', '/kubepods/burstable', OFFLINE_ROOT]
+const HIGHEST = { v1: 262_144, v2: 10_000 } as const
 const KINDS: readonly KnobKind[] = ['bvt', 'qosLevel', 'offline', 'btShares', 'idle', 'weight']
 
 const names = fc.constantFrom(...QOS_CLASSES, 'P0', 'P1', 'P4', 'LSE', 'nonsense', 'constructor')
@@ -88,6 +89,10 @@ function standing(decision: Decision, { reading: { group } }: ClassifiedPod): nu
   return (bvt ?? 0) + (level ?? 0) - (offline ?? 0) - (idle ?? 0)
 }
 
+/** It lives where offline pods do, is there, and runs. */
+const isBeside = ({ reading: { spec, present } }: ClassifiedPod): boolean =>
+  spec.kubeletQos === 'BestEffort' && present && spec.phase === 'Running'
+
 describe('identity', () => {
   it('gives an offline class only to pods that lie below the offline root (I29)', () => {
     forAll((given) => {
@@ -103,9 +108,31 @@ describe('identity', () => {
         if (isOffline(one.qosClass)) expect(standing(decision, one)).toBeLessThanOrEqual(0)
         else expect(standing(decision, one)).toBeGreaterThanOrEqual(0)
         if (isOffline(one.qosClass)) continue
-        for (const kind of ['weight', 'coreCookie'] as const) expect(valueOf(decision, one.reading.group, kind)).toBeUndefined()
+        expect(valueOf(decision, one.reading.group, 'coreCookie')).toBeUndefined()
       }
     })
+  })
+
+  it('puts online pods first that run beside offline ones, by more weight than any of those has, and no others (I30)', () => {
+    let raised = 0
+    forAll((given) => {
+      const { decision, snapshot } = decided(given)
+      const { pods, identity } = decision
+      const offline = pods.filter(({ qosClass, reading }) => isOffline(qosClass) && reading.present)
+      for (const one of pods) {
+        if (isOffline(one.qosClass)) continue
+        const weight = valueOf(decision, one.reading.group, 'weight')
+        const wants = isBeside(one) && offline.length > 0 && identity?.raisesOnline === true
+        expect(weight).toBe(wants ? HIGHEST[given.dialect] : undefined)
+        if (!wants) continue
+        raised += 1
+        for (const { reading } of offline) expect(valueOf(decision, reading.group, 'weight') ?? 0).toBeLessThan(Number(weight))
+      }
+      const { identity: settings } = given.settings
+      const able = settings.enabled && settings.backend !== 'none' && snapshot.capabilities.knobs.weight.usable
+      expect(identity?.raisesOnline).toBe(able)
+    })
+    expect(raised).toBeGreaterThan(30)
   })
 
   it('makes one flag of one kind on a group, and no weight beside idle (I31)', () => {
@@ -143,7 +170,9 @@ describe('identity', () => {
       const somebodyYields = decision.pods.some(({ qosClass, reading }) => isOffline(qosClass) && reading.present)
       for (const { qosClass, reading } of decision.pods) {
         const backend = decision.identity?.backends[qosClass] ?? 'none'
-        const claimed = KINDS.filter((kind) => decision.desired.get(reading.group, kind) !== undefined)
+        // What an online pod beside offline ones gets on top of its class is told for all classes at once.
+        const kinds = isOffline(qosClass) ? KINDS : KINDS.filter((kind) => kind !== 'weight')
+        const claimed = kinds.filter((kind) => decision.desired.get(reading.group, kind) !== undefined)
         if (backend === 'none' || !reading.present || !somebodyYields) expect(claimed).toEqual([])
         else expect(claimed).toContain(backend)
       }

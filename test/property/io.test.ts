@@ -34,7 +34,7 @@ const settings = fc
     regulation: fc.record({
       otSharePermyriad: fc.constantFrom(1, 3000, 5000, 10_000),
       onlineBps: fc.constantFrom(65_536, 1_048_576),
-      cutPermyriad: fc.constantFrom(1, 5000, 9999, 10_000),
+      cutPermyriad: fc.constantFrom(1, 5000, 9998, 9999),
       floorPermyriad: fc.constantFrom(1, 500, 4000, 10_000),
       growthPermyriad: fc.constantFrom(1, 500, 10_000),
     }),

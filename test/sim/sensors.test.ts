@@ -173,6 +173,7 @@ describe.each(DIALECTS)('whatever sensors say, under %s,', (dialect) => {
 
   it.each([
     ['offlineCpu', 'frozen'],
+    ['offlineCpu', 'tenfold'],
     ['nodeCpu', 'tenfold'],
     ['nodeCpu', 'garbage'],
     ['offlineCpu', 'garbage'],

@@ -53,6 +53,11 @@ const moment = fc.record({
   hot: fc.boolean(),
   nodeMilli: fc.option(milli, { freq: 8 }),
   offlineMilli: fc.option(milli, { freq: 8 }),
+  /** Most readings of offline work agree with those of the node, of which they are a part: this one. Null for what `offlineMilli` says. */
+  offlinePart: fc.option(
+    fc.double({ min: 0, max: 1, noNaN: true }).map((part) => 1 - part ** 4),
+    { freq: 6 },
+  ),
   ageMs: fc.oneof(
     { weight: 6, arbitrary: fc.constant(0) },
     { weight: 1, arbitrary: fc.constantFrom(500, 3000, 60_000, Number.NaN) },
@@ -140,6 +145,14 @@ export interface Lived {
 
 const ABLE = { impossible: undefined } as unknown as Partial<EvictionsView>
 
+/** Offline use as a part of what the node uses, where both can be read and the moment wants them to agree. */
+function agreed(history: History, index: number): Partial<SnapshotLiteral> {
+  const { offlinePart = null, offlineMilli = null } = history.moments[index] ?? {}
+  const spelled = { nodeMilli: history.moments[index]?.nodeMilli ?? null, ...spellAt(history, index) }
+  if (offlinePart === null || offlineMilli === null || spelled.nodeMilli === null) return spelled
+  return { offlineMilli: spelled.nodeMilli * offlinePart, ...spelled }
+}
+
 /** What the spell makes of a moment; a sensor that is silent stays so. */
 function spellAt({ spell, moments, topology }: History, index: number): Partial<SnapshotLiteral> {
   const moment = moments[index]
@@ -163,7 +176,7 @@ function live(history: History): Lived[] {
     if (restart) memory = EMPTY_MEMORY
     const literal: SnapshotLiteral = {
       ...rest,
-      ...spellAt(history, index),
+      ...agreed(history, index),
       missing: history.missing,
       evictions: { ...(history.evictable ? ABLE : {}), recent },
       nowMs,

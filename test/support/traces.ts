@@ -7,9 +7,11 @@ import { readFileSync } from 'node:fs'
 
 export const TRACES = [
   'alibaba2018-cluster-day1-30s',
+  'alibaba2018-cluster-day3-30s',
   'alibaba2018-cluster-day4-30s',
   'alibaba2018-cluster-day5-30s',
   'aws-ec2-5f5533-300s',
+  'aws-ec2-77c1ca-300s',
   'aws-asg-misconfiguration-300s',
 ] as const
 

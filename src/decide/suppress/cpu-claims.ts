@@ -1,22 +1,29 @@
 /**
  * The allowance as quotas: one on the root of all offline pods, and one on each OT pod; and the way back from quotas that stand to levels,
- * for an agent that has just started.
+ * for an agent that has just started. An online pod below that root (untagged, a daemon without requests) would be held by its quota with the
+ * offline ones, and could push them beyond the allowance by using less than it was given room for: while there is one, the allowance is
+ * split between the BE and OT pods themselves. So it is while a pod keeps the kernel from taking the root's quota (unfollowed.ts).
  */
 import type { Config } from '../../config/types.ts'
-import type { AllowanceBound, Claim, ClassifiedPod, NodeSnapshot, SuppressionState } from '../../model/index.ts'
+import type { AllowanceBound, Because, Claim, ClassifiedPod, NodeSnapshot, SuppressionState } from '../../model/index.ts'
 import { isQuota, quotaMilliCpu, quotaOf } from '../../model/index.ts'
-import type { ClassUse } from './cpu-inputs.ts'
+import type { ClassUse, Sharing } from './cpu-inputs.ts'
+import { type BeSplit, LEAST_POD_MILLI, splitBe } from './cpu-split.ts'
 import type { Level } from './regulator.ts'
+import { isBeyondQuotas } from './unfollowed.ts'
 
 /**
- * After a restart growth goes on from where the kernel stands, less what rootClaim() puts on top; a node without a quota starts at the
- * target.
+ * After a restart growth goes on from where the kernel stands, less what rootMilli() puts on top; a node without a quota starts at the
+ * target. A quota of more than all CPUs is one that holds nobody; below it, what online pods may have had of it is not known.
  */
 export function firstLevel(snapshot: NodeSnapshot, { untaggedMilli }: ClassUse, config: Config): Level | undefined {
   const quota = snapshot.actual.get(snapshot.bestEffort.group, 'quota')?.value
   if (!isQuota(quota) || quota.quotaUs === null) return undefined
-  const extraMilli = untaggedExtra(untaggedMilli, snapshot.topology.online.size * 1000, config)
-  return { milli: Math.max(0, Math.floor(quotaMilliCpu(quota) - extraMilli)), changedMs: snapshot.nowMs }
+  const capacityMilli = snapshot.topology.online.size * 1000
+  const standingMilli = quotaMilliCpu(quota)
+  const extraMilli =
+    standingMilli > capacityMilli ? capacityMilli : untaggedMilli === 0 ? 0 : growthRoom(untaggedMilli, capacityMilli, config)
+  return { milli: Math.max(0, Math.floor(standingMilli - extraMilli)), changedMs: snapshot.nowMs }
 }
 
 /** What OT pods may use by the quotas that stand; undefined when none of them has one. */
@@ -30,55 +37,115 @@ export function firstOtLevel(snapshot: NodeSnapshot, pods: readonly ClassifiedPo
   return milli === 0 ? undefined : { milli, changedMs: snapshot.nowMs }
 }
 
-function untaggedExtra(untaggedMilli: number, capacityMilli: number, config: Config): number {
-  return untaggedMilli === 0 ? 0 : growthRoom(untaggedMilli, capacityMilli, config)
-}
-
 function growthRoom(untaggedMilli: number, capacityMilli: number, config: Config): number {
   return Math.round(untaggedMilli + (capacityMilli * config.suppressCpu.growthPermyriad) / 10_000)
 }
 
-/** Untagged pods live under the same root but count as online: their use comes on top, with room for one growth step. */
-export function rootClaim(snapshot: NodeSnapshot, state: SuppressionState, { untaggedMilli }: ClassUse, config: Config): Claim {
-  const extraMilli = untaggedExtra(untaggedMilli, state.inputs.capacityMilli, config)
-  return claimOnRoot(snapshot, state, state.allowanceMilli + extraMilli, untaggedMilli)
+/** What the claims of a tick are made from. */
+export interface AllowanceView {
+  readonly snapshot: NodeSnapshot
+  readonly pods: readonly ClassifiedPod[]
+  readonly state: SuppressionState
+  readonly use: ClassUse
+  readonly sharing: Sharing
+  /** The CPU of the node has never been read. */
+  readonly blind: boolean
+  /** What keeps OT from more. */
+  readonly otBound: AllowanceBound
+  /** The parts of BE pods on the tick before. */
+  readonly split: BeSplit | undefined
+}
+
+/** What holds offline work to its allowance: the quota of its root, or where online pods live below that, quotas on all offline pods. */
+export function allowanceClaims(
+  view: AllowanceView,
+  config: Config,
+): { readonly claims: readonly Claim[]; readonly split?: BeSplit } {
+  const { snapshot, pods, state, sharing, otBound } = view
+  const root = rootClaim(view, config)
+  if (sharing === 'alone' && snapshot.unfollowed?.barsRoot !== true) return { claims: [root, ...otClaims(pods, state, otBound)] }
+  const { allowanceMilli } = state
+  const be = pods.filter(
+    ({ qosClass, reading }) => qosClass === 'BE' && reading.present && !isBeyondQuotas(reading, snapshot, sharing),
+  )
+  const hasOt = pods.some(({ qosClass, reading }) => qosClass === 'OT' && reading.present)
+  // Both floors may be one: BE pods keep the least that the kernel knows.
+  const otAllowanceMilli = Math.min(state.otAllowanceMilli, Math.max(0, allowanceMilli - be.length * LEAST_POD_MILLI))
+  const totalMilli = hasOt ? allowanceMilli - otAllowanceMilli : allowanceMilli
+  const split = splitBe(snapshot, be, { totalMilli, before: view.split }, config)
+  return {
+    claims: [root, ...otClaims(pods, { ...state, otAllowanceMilli }, otBound), ...beClaims(be, state, { totalMilli, split })],
+    split,
+  }
 }
 
 /**
- * The claim of an agent that has never had a reading. Untagged pods that were not measured either get the growth step too: they must not
- * starve with the offline ones. But nothing is widened blindly.
+ * The claim on the root. Where online pods live below it too, it carries the allowance on top of all CPUs: nobody is held by that, and
+ * the next agent can tell the allowance from it. Where it is not certain who lives there, online pods get their use and room for one growth
+ * step, and whoever else is there no more than that.
  */
-export function blindRootClaim(snapshot: NodeSnapshot, state: SuppressionState, use: ClassUse, config: Config): Claim {
-  const { untaggedMilli, untaggedKnown } = use
-  const { capacityMilli } = state.inputs
-  const extraMilli = (untaggedKnown ? untaggedExtra : growthRoom)(untaggedMilli, capacityMilli, config)
+function rootClaim(view: AllowanceView, config: Config): Claim {
+  const { snapshot, state, use, sharing, blind } = view
+  const { allowanceMilli, bound, inputs } = state
+  const { capacityMilli } = inputs
+  const untaggedMilli = Math.round(use.untaggedMilli)
+  const claim = (milli: number, because: Because): Claim => ({
+    group: snapshot.bestEffort.group,
+    kind: 'quota',
+    value: quotaOf(milli),
+    rule: 'suppressCpu',
+    because,
+  })
+  if (sharing === 'online')
+    return claim(allowanceMilli + capacityMilli, { code: 'suppress.beside', allowanceMilli, capacityMilli, untaggedMilli })
+  const unsure = sharing === 'unsure' || (blind && !snapshot.pods.everRead)
+  const wantedMilli = unsure
+    ? Math.min(capacityMilli, allowanceMilli + growthRoom(untaggedMilli, capacityMilli, config))
+    : allowanceMilli
+  // Without a reading ever nothing is widened: not for anybody who might be offline.
   const standing = snapshot.actual.get(snapshot.bestEffort.group, 'quota')?.value
-  const mostMilli = Math.max(state.allowanceMilli, isQuota(standing) ? quotaMilliCpu(standing) : Infinity)
-  return claimOnRoot(snapshot, state, Math.min(mostMilli, state.allowanceMilli + extraMilli), untaggedMilli)
+  const mostMilli = Math.max(allowanceMilli, blind && isQuota(standing) ? quotaMilliCpu(standing) : Infinity)
+  return claim(Math.min(mostMilli, wantedMilli), {
+    code: 'suppress.root',
+    bound,
+    inputs,
+    untaggedMilli,
+    ...(unsure ? { unsure } : {}),
+  })
 }
 
-function claimOnRoot(snapshot: NodeSnapshot, state: SuppressionState, milli: number, untaggedMilli: number): Claim {
-  const { bound, inputs } = state
-  const because = { code: 'suppress.root', bound, inputs, untaggedMilli: Math.round(untaggedMilli) } as const
-  return { group: snapshot.bestEffort.group, kind: 'quota', value: quotaOf(milli), rule: 'suppressCpu', because }
+function beClaims(
+  pods: readonly ClassifiedPod[],
+  { bound, allowanceMilli }: SuppressionState,
+  { totalMilli, split }: { readonly totalMilli: number; readonly split: BeSplit },
+): Claim[] {
+  return pods.flatMap(({ reading }): Claim[] => {
+    const part = split.parts.get(reading.spec.uid)
+    if (part === undefined) return []
+    const { milli, wantsMilli } = part
+    const because: Because = {
+      code: 'suppress.be',
+      bound,
+      allowanceMilli,
+      beMilli: totalMilli,
+      ...(wantsMilli === undefined ? {} : { wantsMilli }),
+    }
+    return [{ group: reading.group, kind: 'quota', value: quotaOf(milli), rule: 'suppressCpu', because }]
+  })
 }
 
-/** OT has no group of its own: its allowance is split over its pods in proportion to what they asked for. */
-export function otClaims(pods: readonly ClassifiedPod[], state: SuppressionState, bound: AllowanceBound): Claim[] {
+/** OT has no group of its own: its allowance is split over its pods, beyond the least for each, in proportion to what they asked for. */
+function otClaims(pods: readonly ClassifiedPod[], state: SuppressionState, bound: AllowanceBound): Claim[] {
+  const { otAllowanceMilli, allowanceMilli, beDemandMilli } = state
   const present = pods.filter((pod) => pod.qosClass === 'OT' && pod.reading.present)
   const part = (pod: ClassifiedPod): number => Math.max(1, pod.askedMilli)
   const whole = present.reduce((sum, pod) => sum + part(pod), 0)
+  const spareMilli = Math.max(0, otAllowanceMilli - LEAST_POD_MILLI * present.length)
   return present.map((pod) => ({
     group: pod.reading.group,
     kind: 'quota',
-    value: quotaOf((state.otAllowanceMilli * part(pod)) / whole),
+    value: quotaOf(LEAST_POD_MILLI + (spareMilli * part(pod)) / whole),
     rule: 'suppressCpu',
-    because: {
-      code: 'suppress.ot',
-      bound,
-      allowanceMilli: state.allowanceMilli,
-      beDemandMilli: state.beDemandMilli,
-      otAllowanceMilli: state.otAllowanceMilli,
-    },
+    because: { code: 'suppress.ot', bound, allowanceMilli, beDemandMilli, otAllowanceMilli },
   }))
 }

@@ -2,9 +2,9 @@
  * What rule suppressCpu calculates with: the use of the node and of the classes, and what stands in for it while sensors are silent.
  */
 import type { Config } from '../../config/types.ts'
-import type { ClassifiedPod, NodeSnapshot, SuppressionInputs } from '../../model/index.ts'
-import { ageMs } from '../../model/index.ts'
-import { isOnlineBelowOfflineRoot } from '../classify.ts'
+import type { ClassifiedPod, CpuUse, NodeSnapshot, SuppressionInputs } from '../../model/index.ts'
+import { ageMs, isQuota, parentGroup, quotaMilliCpu } from '../../model/index.ts'
+import { isOnlineBelowOfflineRoot, runsBesideOffline } from '../classify.ts'
 import { addPeak, peakOf, type PeakWindow, reasonable } from '../peak.ts'
 
 /** What pods use, in whole milli-CPU, so that sums do not depend on their order. */
@@ -15,31 +15,44 @@ export interface ClassUse {
   readonly beSinceMs: number
   /** Of online pods that live below the offline root. */
   readonly untaggedMilli: number
-  /** None of these may be there that was not measured. */
-  readonly untaggedKnown: boolean
+}
+
+/**
+ * Who shares the offline root with BE and OT pods.
+ *   alone    nobody: the root's quota is their allowance
+ *   online   online pods, and every group below the root belongs to a listed pod
+ *   unsure   online pods live there, or did when the pods were last known; but no listed pod owns some group there, which may be anybody's
+ */
+export type Sharing = 'alone' | 'online' | 'unsure'
+
+/** Tells who shares the root; `before` is what was told on the tick before. After a restart the root's quota says what it was (rootMilli). */
+export function sharingOf(snapshot: NodeSnapshot, pods: readonly ClassifiedPod[], before: Sharing | undefined): Sharing {
+  const { pods: list, unlistedGroups, bestEffort, topology, actual } = snapshot
+  const hasStrangers = !list.everRead || unlistedGroups.some((group) => parentGroup(group) === bestEffort.group)
+  if (pods.some(runsBesideOffline)) return hasStrangers ? 'unsure' : 'online'
+  if (!hasStrangers) return 'alone'
+  if (before !== undefined) return before === 'alone' ? 'alone' : 'unsure'
+  const quota = actual.get(bestEffort.group, 'quota')?.value
+  const wasNoLimit = isQuota(quota) && quota.quotaUs !== null && quotaMilliCpu(quota) > topology.online.size * 1000
+  return wasNoLimit ? 'unsure' : 'alone'
 }
 
 /** Sums the use of BE pods, and of online pods below the offline root. */
-export function sumUse({ pods: { everRead } }: NodeSnapshot, pods: readonly ClassifiedPod[], calmMs: number): ClassUse {
+export function sumUse(pods: readonly ClassifiedPod[], calmMs: number): ClassUse {
   let beMilli = 0
   let beAskedMilli = 0
   let beSinceMs = Infinity
   let untaggedMilli = 0
-  let untaggedKnown = everRead
   for (const pod of pods) {
-    const read = reasonable(pod.reading.use?.value.cpuMilli)
-    const used = Math.round(read ?? 0)
-    if (isOnlineBelowOfflineRoot(pod)) {
-      untaggedMilli += used
-      if (pod.reading.present && read === undefined) untaggedKnown = false
-    }
+    const used = Math.round(reasonable(pod.reading.use?.value.cpuMilli) ?? 0)
+    if (isOnlineBelowOfflineRoot(pod)) untaggedMilli += used
     if (pod.qosClass !== 'BE' || !pod.reading.present) continue
     beMilli += used
     beSinceMs = Math.min(beSinceMs, (pod.reading.use?.atMs ?? 0) - calmMs)
     // A BE pod without an amount may take all it gets: OT yields to it as to any other.
     beAskedMilli += pod.askedMilli > 0 ? pod.askedMilli : Infinity
   }
-  return { beMilli, beAskedMilli, beSinceMs, untaggedMilli, untaggedKnown }
+  return { beMilli, beAskedMilli, beSinceMs, untaggedMilli }
 }
 
 /** What the measuring of the node's use carries from tick to tick. */
@@ -58,6 +71,19 @@ export interface MeasureMemory {
  * offline work have what online work uses. Kernel: where /proc/stat is kept by clock ticks, so much shows in it within any window.
  */
 const STANDING_MILLI = 500
+
+/** Kernel: where /proc/stat is kept by clock ticks, a whole tick is charged to whoever runs then; the longest is 10 ms (HZ 100). */
+const TICK_MS = 10
+
+/**
+ * Whether offline work seems to use more than the whole node does, or has: by more than what a tick on each CPU may hide from the node's
+ * counter. One of the two counters lies then, and as neither says which, nothing is known of online work.
+ */
+export function isImpossible(node: CpuUse, offline: CpuUse, capacityMilli: number): boolean {
+  const windowMs = Math.max(TICK_MS, Math.min(node.windowMs, offline.windowMs))
+  const noiseMilli = Math.max(STANDING_MILLI, (capacityMilli * TICK_MS) / windowMs)
+  return offline.usedMilli > Math.min(node.usedMilli, capacityMilli) + noiseMilli
+}
 
 /** The use of the node on this tick. */
 export interface Measured {
@@ -82,14 +108,16 @@ export function measure(
 ): Measured {
   const node = snapshot.node.cpu
   const offline = snapshot.bestEffort.cpu
-  const freshMs = config.loop.calmMs * 2
   const nodeMilli = reasonable(node?.value.usedMilli)
   const rootMilli = reasonable(offline?.value.usedMilli)
   const oldestMs =
     node === undefined || offline === undefined ? Infinity : Math.max(ageMs(node, snapshot.nowMs), ageMs(offline, snapshot.nowMs))
+  const isOld = !(oldestMs <= config.loop.calmMs * 2)
   // Once it is held for standing still, what little its floor leaves offline work is no proof of the contrary.
   const isStanding = nodeMilli === 0 && (rootMilli ?? 0) > (memory?.waitingSinceMs === undefined ? STANDING_MILLI : 0)
-  if (nodeMilli === undefined || rootMilli === undefined || isStanding || !(oldestMs <= freshMs)) {
+  const capacityMilli = snapshot.topology.online.size * 1000
+  const contradict = node !== undefined && offline !== undefined && isImpossible(node.value, offline.value, capacityMilli)
+  if (nodeMilli === undefined || rootMilli === undefined || isStanding || contradict || isOld) {
     const held = { ...memory, waitingSinceMs: memory?.waitingSinceMs ?? snapshot.nowMs }
     const inputs = memory?.inputs ?? blindInputs(snapshot, silentMs(held, snapshot.nowMs), config)
     return { ...(inputs === undefined ? {} : { inputs }), stale: true, blind: memory?.inputs === undefined, memory: held }

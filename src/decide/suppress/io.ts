@@ -21,8 +21,8 @@ import type {
   OfflineClass,
   PodReading,
 } from '../../model/index.ts'
-import { containerIdOf, groupName, hasEnded, IoLimits, isOffline, NO_DEVICE_LIMITS } from '../../model/index.ts'
-import { isOnlineBelowOfflineRoot } from '../classify.ts'
+import { containerIdOf, groupName, IoLimits, isOffline, NO_DEVICE_LIMITS } from '../../model/index.ts'
+import { runsBesideOffline } from '../classify.ts'
 import { type IoMemory, ioPressureOf, regulateShare, startShare } from './io-share.ts'
 
 export type { IoMemory } from './io-share.ts'
@@ -64,7 +64,7 @@ export function suppressIo(
   if (!settings.enabled) return { claims: [] }
   const devices = devicesOf(snapshot, settings)
   const offline = offlinePods(pods)
-  const spares = pods.some((pod) => isOnlineBelowOfflineRoot(pod) && pod.reading.present && !hasEnded(pod.reading.spec))
+  const spares = pods.some(runsBesideOffline)
   const split = splitOf(snapshot, offline, spares, settings)
   const pressure = ioPressureOf(snapshot, config)
   const previous = context.memory ?? startShare(firstShare(snapshot, split, devices, settings), snapshot.nowMs)

@@ -59,6 +59,17 @@ const boundsOf = (offers: readonly Offer[]): Set<string> => new Set(offers.map((
 const pod: PodLiteral = { uid: 'a', asks: { 'be-cpu': 7, 'be-memory': 3 }, usesMilli: 100, workingSetBytes: GIB }
 const ot: PodLiteral = { uid: 'b', asks: { 'ot-cpu': 2, 'ot-memory': 1 }, usesMilli: 0 }
 
+describe('counters that contradict each other', () => {
+  it('are no reading: nothing is sold on their word, and what was offered stands', () => {
+    const impossible = { nodeMilli: 3000, offlineMilli: 39_000 }
+    const seller = new Seller()
+    expect(seller.tick(impossible, false)).toEqual([])
+    const offered = seller.tick({ nodeMilli: 3000, offlineMilli: 200 }, false)
+    expect(unitsOf(offered)['be-cpu']).toBeGreaterThan(0)
+    expect(unitsOf(seller.tick(impossible, false))).toEqual(unitsOf(offered))
+  })
+})
+
 describe('sales that are stopped', () => {
   it('offer exactly what is allocated, of all four resources, and say so', () => {
     const offers = new Seller().tick({ pods: [pod, ot] }, true)

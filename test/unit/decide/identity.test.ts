@@ -89,15 +89,30 @@ describe('the words for it', () => {
   it('tell what is given, what is not, and what was passed over', () => {
     const mainline = identityState(capabilitiesOf('v2'), configOf({}), SMT)
     expect(renderIdentity(mainline)).toBe(
-      "BE weight, OT idle; none for LSX, LSR, LS, SYSTEM, UNTAGGED; bvt, qosLevel, offline can't be used: see capabilities",
+      'BE weight, OT idle; none for LSX, LSR, LS, SYSTEM, UNTAGGED; the highest weight for online pods below the best-effort root; ' +
+        "bvt, qosLevel, offline can't be used: see capabilities",
     )
-    expect(renderClassIdentity(mainline, 'OT')).toBe('idle')
+    expect(renderClassIdentity(mainline, 'OT', { isBeside: false })).toBe('idle')
+  })
+
+  it('tell of an online pod beside offline ones what it has, on top of what its class has', () => {
+    const [mainline, anolis, bare] = [
+      capabilitiesOf('v2'),
+      capabilitiesOf('v1', [], VENDOR),
+      capabilitiesOf('v1', ['idle', 'weight']),
+    ].map((capabilities) => identityState(capabilities, configOf({}), SMT))
+    if (mainline === undefined || anolis === undefined || bare === undefined) return expect.unreachable()
+    const raised = 'the highest weight beside offline pods, while there are any'
+    expect(renderClassIdentity(mainline, 'UNTAGGED', { isBeside: true })).toBe(raised)
+    expect(renderClassIdentity(mainline, 'UNTAGGED', { isBeside: false })).toMatch(/^none: /)
+    expect(renderClassIdentity(anolis, 'LS', { isBeside: true })).toBe(`bvt, and ${raised}`)
+    expect(renderClassIdentity(bare, 'UNTAGGED', { isBeside: true })).toMatch(/^none: /)
   })
 
   it('say plainly that there is none', () => {
     const bare = identityState(capabilitiesOf('v1', ['idle', 'weight']), configOf({}), SMT)
     expect(renderIdentity(bare)).toMatch(/^none; /)
-    expect(renderClassIdentity(bare, 'BE')).toMatch(/^none: /)
+    expect(renderClassIdentity(bare, 'BE', { isBeside: false })).toMatch(/^none: /)
   })
 
   it('tell of core scheduling only where it is asked for', () => {
@@ -151,6 +166,7 @@ describe('claims', () => {
       '/besteffort bvt -1',
       '/besteffort/podflink bvt -1',
       '/besteffort/podflink weight 2048',
+      '/besteffort/podloose weight 262144',
       '/besteffort/podtrain bvt -1',
       '/besteffort/podtrain weight 2',
       '/burstable bvt 2',
@@ -164,6 +180,7 @@ describe('claims', () => {
       '/besteffort/podflink qosLevel -1',
       '/besteffort/podflink weight 79',
       '/besteffort/podflink/main qosLevel -1',
+      '/besteffort/podloose weight 10000',
       '/besteffort/podtrain qosLevel -1',
       '/besteffort/podtrain weight 1',
       '/besteffort/podtrain/main qosLevel -1',
@@ -175,6 +192,7 @@ describe('claims', () => {
       '/besteffort/podflink btShares 2048',
       '/besteffort/podflink offline 1',
       '/besteffort/podflink/main offline 1',
+      '/besteffort/podloose weight 10000',
       '/besteffort/podtrain btShares 2',
       '/besteffort/podtrain offline 1',
       '/besteffort/podtrain/main offline 1',
@@ -182,7 +200,11 @@ describe('claims', () => {
   })
 
   it('with idle: OT alone, and no weight on what is idle', () => {
-    expect(claims({ dialect: 'v1' })).toEqual(['/besteffort/podflink weight 2048', '/besteffort/podtrain idle 1'])
+    expect(claims({ dialect: 'v1' })).toEqual([
+      '/besteffort/podflink weight 2048',
+      '/besteffort/podloose weight 262144',
+      '/besteffort/podtrain idle 1',
+    ])
   })
 
   it('with idle on the root, where that is asked for', () => {
@@ -195,6 +217,28 @@ describe('claims', () => {
     const online = PODS.filter(({ asks }) => asks === undefined)
     expect(claims({ pods: online, vendor: VENDOR })).toEqual([])
     expect(claims({ pods: online }, { rootIdle: true })).toEqual([])
+  })
+
+  it.each(['UNTAGGED', 'LS', 'SYSTEM', 'LSX'])(
+    'put an online pod of class %s first that lives below the best-effort root, and none that does not, is not there, or has ended',
+    (qosClass) => {
+      const labels = { 'kube-agent.io/qos-class': qosClass }
+      const raised = (more: Partial<PodLiteral>): string[] =>
+        claims({
+          dialect: 'v1',
+          pods: [
+            { uid: 'flink', asks: { 'be-cpu': 20 } },
+            { uid: 'one', labels, ...more },
+          ],
+        }).filter((claim) => claim.includes('podone'))
+      expect(raised({})).toEqual(['/besteffort/podone weight 262144'])
+      expect([raised({ qos: 'Burstable' }), raised({ present: false }), raised({ phase: 'Succeeded' })]).toEqual([[], [], []])
+    },
+  )
+
+  it('put nobody first where the rule is off, told so, or the kernel has no weights', () => {
+    for (const identity of [{ enabled: false }, { backend: 'none' }]) expect(claims({}, identity)).toEqual([])
+    expect(claims({ missing: ['idle', 'weight'] })).toEqual([])
   })
 
   it('are never a weight where the same tick makes idle', () => {
@@ -210,6 +254,7 @@ describe('claims', () => {
     expect(claims(here, { coreScheduling: true })).toEqual([
       '/besteffort/podflink coreCookie 1',
       '/besteffort/podflink weight 79',
+      '/besteffort/podloose weight 10000',
       '/besteffort/podtrain coreCookie 1',
       '/besteffort/podtrain idle 1',
     ])
