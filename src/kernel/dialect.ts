@@ -9,8 +9,8 @@ import type { Dialect, KnobKind, KnobValue, KnobValues } from '../model/index.ts
 import { IoLimits, micros, type Micros } from '../model/index.ts'
 
 /** blkio is v1's, io is v2's. */
-export type Controller = 'cpu' | 'cpuacct' | 'cpuset' | 'memory' | 'freezer' | 'blkio' | 'io'
-export const CONTROLLERS: readonly Controller[] = ['cpu', 'cpuacct', 'cpuset', 'memory', 'freezer', 'blkio', 'io']
+export type Controller = 'cpu' | 'cpuacct' | 'cpuset' | 'memory' | 'freezer' | 'blkio' | 'io' | 'pids'
+export const CONTROLLERS: readonly Controller[] = ['cpu', 'cpuacct', 'cpuset', 'memory', 'freezer', 'blkio', 'io', 'pids']
 
 export interface KernelFile {
   readonly controller: Controller
@@ -41,6 +41,7 @@ export const READING_SLOTS = [
   'writeBps',
   'readIops',
   'writeIops',
+  'tasks',
 ] as const
 export type ReadingSlot = (typeof READING_SLOTS)[number]
 /** The files of the knob ioMax under v1, where each limit has one. */
@@ -85,6 +86,9 @@ const CPUSET: KnobFile<CpuSet> = {
   // A write of zero bytes never reaches the kernel: an empty set is written as a bare newline.
   encode: (value) => (value.isEmpty ? '\n' : value.toString()),
 }
+
+/** Kernel: tasks are charged to the group they are in and to all above it, so that the count holds those below (cgroup-v1/pids.rst). */
+const PIDS: KernelFile = { controller: 'pids', name: 'pids.current' }
 
 function plain(name: string, controller: Controller = 'cpu'): KnobFile<number> {
   return { controller, name, decode: natural, encode: String }
@@ -153,6 +157,7 @@ const V1: DialectTable = {
     writeBps: { controller: 'blkio', name: 'blkio.throttle.write_bps_device' },
     readIops: { controller: 'blkio', name: 'blkio.throttle.read_iops_device' },
     writeIops: { controller: 'blkio', name: 'blkio.throttle.write_iops_device' },
+    tasks: PIDS,
   },
   knobs: {
     cpuset: CPUSET,
@@ -194,6 +199,7 @@ const V2: DialectTable = {
     cpuPressure: { controller: 'cpu', name: 'cpu.pressure' },
     memoryPressure: { controller: 'memory', name: 'memory.pressure' },
     ioPressure: { controller: 'io', name: 'io.pressure' },
+    tasks: PIDS,
   },
   knobs: {
     cpuset: CPUSET,

@@ -2,7 +2,7 @@
  * The kernel port over a real (or, in tests, a copied) procfs, sysfs and cgroupfs. One object serves both dialects: the tables in
  * dialect.ts say which file is what. Synchronous throughout but for writeKnobSlowly; see held-files.ts for why.
  */
-import { accessSync, readdirSync, statSync } from 'node:fs'
+import { accessSync, opendirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CpuTopology } from '../cpu/index.ts'
 import type {
@@ -36,6 +36,8 @@ import { readTopology } from './sysfs-topology.ts'
 const USAGE_USEC = keyBytes('usage_usec ')
 const NR_PERIODS = keyBytes('nr_periods ')
 const NR_THROTTLED = keyBytes('nr_throttled ')
+const THROTTLED_USEC = keyBytes('throttled_usec ')
+const THROTTLED_TIME = keyBytes('throttled_time ')
 /** v1 memory.stat counts the group alone and, with the prefix total_, the group and all below it. */
 const INACTIVE_FILE: Readonly<Record<Dialect, Uint8Array>> = {
   v1: keyBytes('total_inactive_file '),
@@ -142,6 +144,21 @@ export class LinuxKernel implements KernelPort {
     return true
   }
 
+  /** Kernel: throttled_usec under v2, throttled_time in ns under v1; booked when a throttled run queue is let go on (unthrottle_cfs_rq). */
+  readThrottledUs(group: GroupPath): number | undefined {
+    const length = this.#files.read(group, READING_SLOT.cpuStat)
+    if (length < 0) return undefined
+    if (this.#mounts.dialect === 'v2') return fieldNumber(this.#held.buffer, length, THROTTLED_USEC)
+    const throttledNs = fieldNumber(this.#held.buffer, length, THROTTLED_TIME)
+    return throttledNs === undefined ? undefined : throttledNs / 1000
+  }
+
+  readTasks(group: GroupPath): number | undefined {
+    const length = this.#files.read(group, READING_SLOT.tasks)
+    const count = length < 0 ? undefined : numberAt(this.#held.buffer, 0, length)
+    return count === undefined || count < 0 ? undefined : count
+  }
+
   readGroupMemory(group: GroupPath, into: GroupMemory): boolean {
     let length = this.#files.read(group, READING_SLOT.memoryUsage)
     if (length < 0) return false
@@ -168,10 +185,11 @@ export class LinuxKernel implements KernelPort {
     return this.#knobs.writeSlowly(group, setting)
   }
 
-  listChildren(group: GroupPath): readonly string[] {
+  listChildren(group: GroupPath, most = Infinity): readonly string[] {
     const tree = this.#mounts.controllers.cpu
     if (tree === undefined) return []
     try {
+      if (most !== Infinity) return this.#held.opening(() => firstDirectories(join(tree, group), most))
       return this.#held
         .opening(() => readdirSync(join(tree, group), { withFileTypes: true }))
         .filter((entry) => entry.isDirectory())
@@ -202,5 +220,18 @@ export class LinuxKernel implements KernelPort {
   forget(group: GroupPath): void {
     this.#inherited.forgetTree(group)
     this.#files.forget(group)
+  }
+}
+
+/** Reads no further than it has to: a directory may hold a hundred thousand. Throws what opening and reading one throws. */
+function firstDirectories(path: string, most: number): string[] {
+  const names: string[] = []
+  const directory = opendirSync(path, { bufferSize: 64 })
+  try {
+    for (let entry = directory.readSync(); entry !== null && names.length < most; entry = directory.readSync())
+      if (entry.isDirectory()) names.push(entry.name)
+    return names
+  } finally {
+    directory.closeSync()
   }
 }

@@ -7,16 +7,7 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'no
 import { getPriority, release } from 'node:os'
 import { join } from 'node:path'
 import type { CpuTopology } from '../cpu/index.ts'
-import type {
-  Capabilities,
-  CgroupDriver,
-  Dialect,
-  GroupLayout,
-  GroupPath,
-  GroupThrottling,
-  MemoryUse,
-  PressureResource,
-} from '../model/index.ts'
+import type { Capabilities, CgroupDriver, Dialect, GroupLayout, GroupPath, MemoryUse, PressureResource } from '../model/index.ts'
 import { errnoOf, messageOf, qosRoot } from '../model/index.ts'
 import type { Controller } from './dialect.ts'
 import { type AssembledKernel, assembleKernel, heldFilesBound, type KernelSettings, openFilesLimit } from './open.ts'
@@ -46,8 +37,8 @@ export interface CgroupSurvey {
   readonly capabilities: Capabilities
   /** Whether groups of online work count stalls for CPU. */
   readonly groupPressure: boolean
-  /** Whether throttled periods of a group can be read. */
-  readonly throttling: boolean
+  /** Whether the tasks of offline work can be counted. */
+  readonly tasks: boolean
   /** Whether the processes of pods are out of sight, in another PID namespace. */
   readonly hidesProcesses: boolean
   /** The agent's own groups, outermost first; empty where that can't be told. */
@@ -113,7 +104,6 @@ function surveyCgroups(
   { cgroupPath }: KernelSettings,
 ): CgroupSurvey {
   const tree = mounts.controllers.cpu ?? cgroupPath
-  const throttling: GroupThrottling = { periods: 0, throttledPeriods: 0 }
   return {
     dialect: mounts.dialect,
     hybrid: mounts.dialect === 'v1' && existsSync(join(cgroupPath, 'unified/cgroup.controllers')),
@@ -125,7 +115,7 @@ function surveyCgroups(
     forbidden: whyNotWritable(join(tree, offlineRoot)),
     capabilities: kernel.capabilities,
     groupPressure: kernel.readGroupPressureUs(qosRoot(layout, 'Burstable'), 'cpu') !== undefined,
-    throttling: kernel.readThrottling(offlineRoot, throttling),
+    tasks: kernel.readTasks(offlineRoot) !== undefined,
     hidesProcesses: hidesProcesses(tree),
     ownGroups: kernel.findOwnGroups(),
   }

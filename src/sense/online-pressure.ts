@@ -2,8 +2,10 @@
  * How online work waits: stalls of the kubelet's Burstable root, which holds most of it, and of the groups of Guaranteed pods, which stand
  * beside that root. The worst of them counts. Kernel: `some` of a group is the time in which at least one of its tasks waited
  * (accounting/psi.rst); totals are read, since the kernel's own averages lag by seconds. Groups of cgroup v1 count no stalls.
+ * For CPU, pods with whose CPUs offline work shares none are left out, and what online pods wait for themselves is taken off: own-waiting.ts.
  */
 import type { GroupPath, KernelPort, OnlineReadings, PodReading, PressureUse, Reading } from '../model/index.ts'
+import { OwnWaiting } from './own-waiting.ts'
 import { RateWindow, stallRate } from './rates.ts'
 
 const RESOURCES = ['cpu', 'io'] as const
@@ -19,16 +21,21 @@ const PODS_PER_BEAT = 7
 const ROUND_MS = 1000
 /** RateWindow keeps at least the window in 64 samples, however long it is and however fast the beat. */
 const SAMPLES = 80
+/** µs in a second. */
+const WHOLE_US = 1_000_000
 
 interface Watched {
   readonly group: GroupPath
   readonly windows: Readonly<Record<OnlineResource, RateWindow>>
   readonly sources: Readonly<Record<OnlineResource, string>>
+  /** The source for CPU once own waiting is taken off. */
+  readonly lessOwn: string
 }
 
 export class OnlinePressure {
   readonly #kernel: KernelPort
   #windowMs: number
+  readonly #own: OwnWaiting
   #root: Watched
   /** Guaranteed pods, those watched longest first: what is watched stays so while it is there. */
   #pods: Watched[] = []
@@ -41,6 +48,12 @@ export class OnlinePressure {
     this.#kernel = kernel
     this.#windowMs = windowMs
     this.#root = watch(root, windowMs)
+    this.#own = new OwnWaiting(kernel, () => this.#windowMs)
+  }
+
+  /** Groups of pods with whose CPUs offline work shares none: however long they wait for CPU, it is not the reason. */
+  set unshared(groups: ReadonlySet<GroupPath>) {
+    this.#own.unshared = groups
   }
 
   /** Whether groups have been seen to count stalls. */
@@ -66,6 +79,7 @@ export class OnlinePressure {
 
   /** Follows the pods that a sweep has seen. */
   follow(pods: readonly PodReading[]): void {
+    this.#own.follow(pods)
     const present = new Set<GroupPath>()
     for (const { spec, group, present: isPresent } of pods) if (isPresent && spec.kubeletQos === 'Guaranteed') present.add(group)
     if (this.#pods.some(({ group }) => !present.has(group))) this.#pods = this.#pods.filter(({ group }) => present.has(group))
@@ -75,6 +89,11 @@ export class OnlinePressure {
     for (const group of fresh.slice(0, PODS_MAX - known.size)) this.#pods.push(watch(group, this.#windowMs))
   }
 
+  /** Whether any group has told of its stalls for CPU at `nowMs`. */
+  sampledAt(nowMs: number): boolean {
+    return this.#root.windows.cpu.newestMs === nowMs || this.#pods.some(({ windows }) => windows.cpu.newestMs === nowMs)
+  }
+
   /** Samples stalls for CPU of the root and of the next few pods. Answers the worst there is now, in permyriad of the time. */
   beat(nowMs: number): number | undefined {
     if (!this.#countsStalls) return undefined
@@ -82,7 +101,7 @@ export class OnlinePressure {
     this.#takeTurns(PODS_PER_BEAT, nowMs, 'cpu')
     const worst = this.#worst('cpu', nowMs - Math.max(this.#windowMs, this.#roundMs))
     // 10000 µs a second are a hundredth of the time.
-    return worst === undefined ? undefined : rateOf(worst, 'cpu', this.#windowMs) / 100
+    return worst === undefined ? undefined : this.#rateOf(worst, 'cpu') / 100
   }
 
   /** Samples the next few pods; for CPU alone, or for everything. */
@@ -107,9 +126,19 @@ export class OnlinePressure {
     if (!this.#countsStalls && !isCalm) return
     for (const resource of RESOURCES) this.#sample(this.#root, resource, nowMs)
     this.#takeTurns(isCalm ? PODS_MAX : PODS_PER_TICK, nowMs)
+    this.#lookInto(nowMs)
     const cpu = this.#reading('cpu', nowMs) ?? this.#readings.cpuPressure
     const io = this.#reading('io', nowMs) ?? this.#readings.ioPressure
     this.#readings = { ...(cpu === undefined ? {} : { cpuPressure: cpu }), ...(io === undefined ? {} : { ioPressure: io }) }
+  }
+
+  /** Whether those that wait for CPU wait for themselves: on ticks alone, and by what the beats have told. */
+  #lookInto(nowMs: number): void {
+    this.#own.rootWaits(waitedShare(this.#root, this.#windowMs), nowMs)
+    for (const pod of this.#pods) {
+      if (!this.#own.unshared.has(pod.group)) this.#own.waits(pod.group, waitedShare(pod, this.#windowMs), nowMs)
+    }
+    this.#own.tick(nowMs)
   }
 
   #sample({ group, windows }: Watched, resource: OnlineResource, nowMs: number): void {
@@ -125,8 +154,10 @@ export class OnlinePressure {
   #reading(resource: OnlineResource, nowMs: number): Reading<PressureUse> | undefined {
     const worst = this.#worst(resource, nowMs - this.#roundMs)
     if (worst === undefined) return undefined
-    const someUsPerSecond = rateOf(worst, resource, this.#windowMs)
-    return { value: { someUsPerSecond }, atMs: worst.windows[resource].newestMs ?? nowMs, source: worst.sources[resource] }
+    const someUsPerSecond = this.#rateOf(worst, resource)
+    const isLess = resource === 'cpu' && this.#ownShare(worst) > 0
+    const source = isLess ? worst.lessOwn : worst.sources[resource]
+    return { value: { someUsPerSecond }, atMs: worst.windows[resource].newestMs ?? nowMs, source }
   }
 
   /** Of those that were sampled since `sinceMs`; the first of equals, the root before the pods. */
@@ -136,13 +167,24 @@ export class OnlinePressure {
     for (let index = -1; index < this.#pods.length; index += 1) {
       const watched = index < 0 ? this.#root : this.#pods[index]
       if (watched === undefined || (watched.windows[resource].newestMs ?? -Infinity) < sinceMs) continue
-      const rate = rateOf(watched, resource, this.#windowMs)
+      if (resource === 'cpu' && this.#own.unshared.has(watched.group)) continue
+      const rate = this.#rateOf(watched, resource)
       if (rate > most) {
         most = rate
         worst = watched
       }
     }
     return worst
+  }
+
+  #ownShare(watched: Watched): number {
+    return watched === this.#root ? this.#own.rootShare : this.#own.shareOf(watched.group)
+  }
+
+  /** In µs a second; −1 while there is no rate yet. For CPU what is left of it when own waiting is taken off. */
+  #rateOf(watched: Watched, resource: OnlineResource): number {
+    const rate = stallRate(watched.windows[resource], this.#windowMs) ?? -1
+    return resource === 'io' || rate <= 0 ? rate : Math.max(0, rate - this.#ownShare(watched) * WHOLE_US)
   }
 }
 
@@ -151,10 +193,11 @@ function watch(group: GroupPath, windowMs: number): Watched {
     group,
     windows: { cpu: new RateWindow(windowMs, SAMPLES), io: new RateWindow(windowMs, SAMPLES) },
     sources: { cpu: `cpu.pressure of ${group}`, io: `io.pressure of ${group}` },
+    lessOwn: `cpu.pressure of ${group}, less what its pods wait for themselves`,
   }
 }
 
-/** In µs a second; −1 while there is no rate yet. */
-function rateOf({ windows }: Watched, resource: OnlineResource, windowMs: number): number {
-  return stallRate(windows[resource], windowMs) ?? -1
+/** Share of the time in which it waited for CPU, whatever for. */
+function waitedShare({ windows }: Watched, windowMs: number): number {
+  return (stallRate(windows.cpu, windowMs) ?? 0) / WHOLE_US
 }

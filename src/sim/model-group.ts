@@ -71,6 +71,8 @@ export function newGroup(path: GroupPath, id: number, dialect: Dialect): ModelGr
     cpuUsageUs: 0,
     periods: 0,
     throttledPeriods: 0,
+    throttledUs: 0,
+    tasks: 0,
     usageBytes: 0,
     inactiveFileBytes: 0,
   }

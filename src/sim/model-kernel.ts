@@ -144,6 +144,14 @@ export class ModelKernel implements KernelPort {
     return true
   }
 
+  readThrottledUs(group: GroupPath): number | undefined {
+    return this.groups.get(group)?.throttledUs
+  }
+
+  readTasks(group: GroupPath): number | undefined {
+    return this.groups.get(group)?.tasks
+  }
+
   readGroupMemory(group: GroupPath, into: GroupMemory): boolean {
     const found = this.groups.get(group)
     if (found === undefined) return false
@@ -178,8 +186,9 @@ export class ModelKernel implements KernelPort {
     return this.slow.take(group, setting, () => outcome)
   }
 
-  listChildren(group: GroupPath): readonly string[] {
-    return childrenOf(this.groups, group).map((child) => child.path.slice(child.path.lastIndexOf('/') + 1))
+  listChildren(group: GroupPath, most = Infinity): readonly string[] {
+    const children = childrenOf(this.groups, group).slice(0, most)
+    return children.map((child) => child.path.slice(child.path.lastIndexOf('/') + 1))
   }
 
   exists(group: GroupPath): boolean {

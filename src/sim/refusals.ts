@@ -25,6 +25,9 @@ export interface ModelGroup {
   cpuUsageUs: number
   periods: number
   throttledPeriods: number
+  throttledUs: number
+  /** Of the group and of all below it. */
+  tasks: number
   usageBytes: number
   inactiveFileBytes: number
 }

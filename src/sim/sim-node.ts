@@ -99,6 +99,12 @@ export class SimNode implements PodSource {
     if (this.#memory === undefined && group !== undefined) group.usageBytes = memoryBytes
   }
 
+  /** Among how many threads a pod spreads its demand. */
+  setThreads(uid: string, threads: number): void {
+    const pod = this.#pods.get(uid)
+    if (pod !== undefined) pod.threads = threads
+  }
+
   /** What a pod would hold of memory if it were let. Needs fitMemory(). */
   setMemory(uid: string, { bytes, cacheBytes = 0, leakBytesPerSecond = 0 }: MemoryWish): void {
     const pod = this.#pods.get(uid)
@@ -173,7 +179,7 @@ export class SimNode implements PodSource {
     let ioShare = 0
     for (const pod of pods) {
       if (!pod.isOnline) continue
-      const [cpu, disks] = [Math.min(1, pod.waitedMilli / 1000), io?.get(pod) ?? 0]
+      const [cpu, disks] = [Math.min(1, pod.waitedMilli / 1000 + pod.throttledShare), io?.get(pod) ?? 0]
       this.#stall(pod.group, { cpu, io: disks }, ms)
       if (pod.spec.kubeletQos !== 'Burstable') continue
       cpuShare = Math.min(1, cpuShare + cpu)

@@ -22,10 +22,14 @@ export interface SimPod {
   readonly group: GroupPath
   readonly isOnline: boolean
   demandMilli: number
+  /** Among how many threads its demand is spread, all of which want to run; undefined for one on each CPU's worth of it. */
+  threads: number | undefined
   /** What it got on the last step. */
   servedMilli: number
   /** What of its demand had to wait on the last step, though it may have been served in the end; online pods only. */
   waitedMilli: number
+  /** Share of the last step in which its own quota kept it from running, 0 to 1; online pods only. */
+  throttledShare: number
   wantsBytes: number
   wantsCacheBytes: number
   leakBytesPerSecond: number
@@ -48,8 +52,10 @@ export function newPod(spec: PodSpec, group: GroupPath): SimPod {
     group,
     isOnline: spec.kubeletQos !== 'BestEffort',
     demandMilli: 0,
+    threads: undefined,
     servedMilli: 0,
     waitedMilli: 0,
+    throttledShare: 0,
     wantsBytes: 0,
     wantsCacheBytes: 0,
     leakBytesPerSecond: 0,

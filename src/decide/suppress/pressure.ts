@@ -3,8 +3,13 @@
  *   above the bound        the allowance is cut to cutPermyriad of itself, once in cutMs, down to its floor
  *   from exit to bound     it does not grow, for futileMs: what waits then is not kept waiting by an allowance that stands still
  *   below exit             it grows as usual, in steps
- * While offline work has been at its floor for futileMs and online work waits all the same, offline work is not what it waits for: the guard
- * stands aside until the waiting has stopped once. A source that has fallen silent stops growth and cuts nothing.
+ * Where offline work has been at its floor for futileMs in all and online work waited all the same, offline work is not what it waits for: the
+ * guard stands aside from waiting that is no longer than it was then, by more than the bound. Waiting that comes and goes with its own load
+ * must not escape that: relief takes the proof back slowly, and what was tolerated with it. A source that has fallen silent stops growth and
+ * cuts nothing.
+ *
+ * The run queue counts offline work's own threads, most of which stand in it whatever their quota is: one that gets no CPU uses nothing up.
+ * So every task of offline work is taken for one of them, and only what is left can be online work that waits.
  *
  * Kernel: pressure of the whole node (/proc/pressure/cpu) is of no use here. Tasks throttled by a quota count as stalled (psi.rst; a throttled
  * entity stays runnable without running), so the quota on offline work would itself be the pressure that calls for a lower one.
@@ -23,11 +28,17 @@ export interface PressureMemory {
   readonly permyriad: number
   /** When it cut last. */
   readonly cutAtMs?: number
-  /** Since when the allowance has been at its floor with online work waiting. */
+  /** The last tick with a reading. */
+  readonly atMs?: number
+  /** Since when the allowance has been at its floor with online work waiting, without a break. */
   readonly flooredSinceMs?: number
+  /** For how long that has been so in all, less a quarter of the relief since, in ms: 0 to futileMs. */
+  readonly flooredMs?: number
   /** Since when online work has waited for its exit or longer, but never for longer than the bound. */
   readonly heldSinceMs?: number
-  /** It stands aside. */
+  /** The longest that it waited then. */
+  readonly flooredPermyriad?: number
+  /** flooredMs has been futileMs, and is not back at 0: the guard stands aside. */
   readonly futile?: true
 }
 
@@ -56,6 +67,11 @@ export interface Guard {
   readonly silent: boolean
 }
 
+/** A relief that comes so many cutMs after the floor was reached did not come from there: a shorter wait there proves nothing. */
+const SETTLE_CUTS = 5
+/** What relief takes back of the proof. All of it, and waiting half of the time would never prove anything. */
+const RELIEF_SHARE = 1 / 4
+
 const OFF: Guard = { over: false, under: true, silent: false }
 
 /** Judges how online work waits, by readings younger than two calm ticks. */
@@ -70,19 +86,18 @@ export function guardPressure(
   const felt = feel(snapshot, config)
   if (felt === undefined) return memory === undefined ? OFF : silence(memory, guarded, config)
   const bounds = boundsOf(felt.source, config)
-  const kept: PressureMemory = { ...memory, ...felt }
-  const { futile: _futile, flooredSinceMs: _floored, heldSinceMs: _held, ...rest } = kept
-  const told = { ...felt, boundPermyriad: bounds.bound }
-  if (felt.permyriad < bounds.exit) return quiet(rest, told)
-  if (kept.futile === true) return futile(kept, told)
   const { futileMs } = config.pressure
   const atFloor = guarded.previousMilli <= guarded.leastMilli
-  const flooredSinceMs = kept.flooredSinceMs ?? nowMs
-  if (atFloor && nowMs - flooredSinceMs >= futileMs) return futile(kept, told)
+  const waits = felt.permyriad >= bounds.exit
+  // What one source has proved says nothing of another: they do not count in the same units.
+  const before = memory?.source === felt.source ? memory : undefined
+  const { heldSinceMs = nowMs, ...kept } = prove(before, { ...felt, nowMs, waits, atFloor }, config)
+  const told = { ...felt, boundPermyriad: bounds.bound }
+  if (!waits) return quiet(kept, told)
+  if (kept.futile === true && felt.permyriad <= bounds.bound + toleratedOf(kept, futileMs)) return futile(kept, told)
   const over = felt.permyriad > bounds.bound
-  const heldSinceMs = kept.heldSinceMs ?? nowMs
-  if (!over && nowMs - heldSinceMs >= futileMs) return quiet({ ...rest, heldSinceMs }, told)
-  const waiting: PressureMemory = { ...rest, ...(atFloor ? { flooredSinceMs } : {}), ...(over ? {} : { heldSinceMs }) }
+  if (!over && nowMs - heldSinceMs >= futileMs) return quiet({ ...kept, heldSinceMs }, told)
+  const waiting: PressureMemory = over ? kept : { ...kept, heldSinceMs }
   // A cut of what is not used would give online work nothing, and cost offline work its way back up.
   const worthwhile = !atFloor && guarded.offlineMilli > guarded.floorMilli
   const is = over && (worthwhile || isCooling(kept, nowMs, config)) ? 'cut' : 'hold'
@@ -95,6 +110,51 @@ export function guardPressure(
     under: false,
     silent: false,
   }
+}
+
+interface Seen extends Felt {
+  readonly nowMs: number
+  /** For the exit or longer. */
+  readonly waits: boolean
+  readonly atFloor: boolean
+}
+
+/** Takes in whether online work waits though offline work is at its floor, which is the proof that cutting is futile. */
+function prove(
+  before: PressureMemory | undefined,
+  { nowMs, waits, atFloor, source, permyriad }: Seen,
+  { pressure: { futileMs, cutMs } }: Config,
+): PressureMemory {
+  const {
+    flooredSinceMs,
+    flooredMs = 0,
+    flooredPermyriad = 0,
+    futile: wasFutile,
+    atMs = nowMs,
+    cutAtMs,
+    heldSinceMs,
+  } = before ?? {}
+  const sinceMs = waits && atFloor ? (flooredSinceMs ?? nowMs) : undefined
+  const counted = (untilMs: number): number =>
+    sinceMs !== undefined && untilMs - sinceMs >= cutMs * SETTLE_CUTS ? untilMs - sinceMs : 0
+  const relief = waits ? 0 : (nowMs - atMs) * RELIEF_SHARE
+  const provedMs = Math.min(futileMs, Math.max(0, flooredMs + counted(nowMs) - counted(atMs) - relief))
+  const most = Math.max(flooredPermyriad, counted(nowMs) > 0 ? permyriad : 0)
+  return {
+    source,
+    permyriad,
+    atMs: nowMs,
+    ...(cutAtMs === undefined ? {} : { cutAtMs }),
+    ...(sinceMs === undefined ? {} : { flooredSinceMs: sinceMs }),
+    ...(provedMs > 0 ? { flooredMs: provedMs, flooredPermyriad: most } : {}),
+    ...(provedMs >= futileMs || (provedMs > 0 && wasFutile === true) ? { futile: true } : {}),
+    ...(heldSinceMs === undefined || !waits ? {} : { heldSinceMs }),
+  }
+}
+
+/** What waiting is not offline work's doing, as far as that still stands. */
+function toleratedOf({ flooredPermyriad = 0, flooredMs = 0 }: PressureMemory, futileMs: number): number {
+  return (flooredPermyriad * flooredMs) / futileMs
 }
 
 interface Felt {
@@ -112,7 +172,7 @@ function feel({ online, node, topology, nowMs }: NodeSnapshot, config: Config): 
     // 10000 µs in a second are a hundredth of the time. More than all of it is a counter that was read late.
     return stalled === undefined ? undefined : { source: 'online groups', permyriad: Math.min(10_000, Math.round(stalled / 100)) }
   }
-  const runnable = reasonable(young(node.runQueue)?.runnable)
+  const runnable = reasonable(young(node.runQueue)?.notOffline)
   const cpus = topology.online.size
   if (runnable === undefined || cpus === 0) return undefined
   return { source: 'run queue', permyriad: Math.round((Math.max(0, runnable - cpus) * 10_000) / cpus) }
@@ -125,7 +185,7 @@ function boundsOf(source: Source, { pressure }: Config): { readonly bound: numbe
 
 /** What was not seen is no ground to cut, to grow, or to call it futile. */
 function silence(memory: PressureMemory, { previousMilli }: Guarded, config: Config): Guard {
-  const { flooredSinceMs: _floored, heldSinceMs: _held, ...kept } = memory
+  const { flooredSinceMs: _floored, heldSinceMs: _held, atMs: _at, ...kept } = memory
   const { source, permyriad } = memory
   const state: CpuPressureState = { source, permyriad, boundPermyriad: boundsOf(source, config).bound, is: 'hold' }
   return { state, memory: kept, mostMilli: previousMilli, over: false, under: false, silent: true }
@@ -136,7 +196,7 @@ function quiet(memory: PressureMemory, told: Omit<CpuPressureState, 'is'>): Guar
 }
 
 function futile(memory: PressureMemory, told: Omit<CpuPressureState, 'is'>): Guard {
-  return { state: { ...told, is: 'futile' }, memory: { ...memory, futile: true }, over: false, under: true, silent: false }
+  return { state: { ...told, is: 'futile' }, memory, over: false, under: true, silent: false }
 }
 
 /** A cut shows in the readings once they have been averaged over a time that lies wholly after it. */

@@ -169,32 +169,70 @@ describe('futility', () => {
     expect(all.at(-1)?.suppression?.hot).toBe(false)
   })
 
-  it('is over with the first reading below the exit', () => {
-    const later = [waiting(20_000, 2500), waiting(20_050, 1000), waiting(20_100, 999), waiting(20_150, 2500)]
-    const all = ticks([...pressed, ...later], config)
-    expect(states(all).slice(-4)).toEqual(['futile', 'futile', 'quiet', 'cut'])
-    expect(allowances(all).slice(-2)).toEqual([4000, 2800])
+  it('outlasts a dip: what waits no longer than at the floor is tolerated, and relief takes that back in four times its time', () => {
+    // 5000 ms of proof are gone after 20,000 ms of relief: then it cuts as ever.
+    const dip = (nowMs: number): SnapshotLiteral => waiting(nowMs, 999)
+    const all = ticks([...pressed, waiting(12_000, 2500), dip(12_050), waiting(12_100, 2500)], config)
+    expect(states(all).slice(-3)).toEqual(['futile', 'quiet', 'futile'])
+    expect(allowances(all).slice(-1)).toEqual([4000])
+    const later = ticks([...pressed, ...every(1000, 20, dip, 12_000), waiting(32_000, 2500)], config)
+    expect(states(later).slice(-2)).toEqual(['quiet', 'cut'])
   })
 
-  it('begins to count anew after relief, and after silence', () => {
+  it('is no leave to get in the way: what waits for longer than at the floor by more than the bound has the allowance cut', () => {
+    const all = ticks([...pressed, waiting(12_000, 4500), waiting(12_050, 4501)], config)
+    expect(states(all).slice(-2)).toEqual(['futile', 'cut'])
+    expect(allowances(all).slice(-2)).toEqual([4000, 2800])
+    // Half of the proof tolerates half of the waiting: 1250 and the bound.
+    const half = [...every(1000, 11, (nowMs) => waiting(nowMs, 0), 12_000), waiting(22_050, 3200), waiting(22_100, 3300)]
+    expect(states(ticks([...pressed, ...half], config)).slice(-2)).toEqual(['futile', 'cut'])
+  })
+
+  it('is not proved by what one source waited for another, which counts in other units', () => {
+    const queue = waiting(12_000, null, { runnable: 100 })
+    expect(states(ticks([...pressed, queue], config)).slice(-2)).toEqual(['futile', 'cut'])
+  })
+
+  describe('at the floor', () => {
     const guarded = { previousMilli: 160, leastMilli: 160, floorMilli: 160, offlineMilli: 500 }
-    let memory: PressureMemory | undefined
-    const seen = (nowMs: number, permyriad: number | null): unknown => {
-      const guard = guardPressure(snapshotOf(waiting(nowMs, permyriad)), memory, guarded, config)
-      ;({ memory } = guard)
-      return guard.state?.is
+    const seen = (...readings: readonly (readonly [number, number | null])[]): unknown[] => {
+      let memory: PressureMemory | undefined
+      return readings.map(([nowMs, permyriad]) => {
+        const guard = guardPressure(snapshotOf(waiting(nowMs, permyriad)), memory, guarded, config)
+        ;({ memory } = guard)
+        return guard.state?.is
+      })
     }
-    expect([seen(0, 1500), seen(4999, 1500), seen(5000, 1500)]).toEqual(['hold', 'hold', 'futile'])
-    memory = undefined
-    expect([seen(0, 1500), seen(4999, 500), seen(5000, 1500), seen(9999, 1500), seen(10_000, 1500)]).toEqual([
-      'hold',
-      'quiet',
-      'hold',
-      'hold',
-      'futile',
-    ])
-    memory = undefined
-    expect([seen(0, 1500), seen(4999, null), seen(5000, 1500), seen(10_000, 1500)]).toEqual(['hold', 'hold', 'hold', 'futile'])
+
+    it('is proved by waiting of futileMs without a break', () => {
+      expect(seen([0, 1500], [4999, 1500], [5000, 1500])).toEqual(['hold', 'hold', 'futile'])
+    })
+
+    it('adds up over relief, of which it loses a quarter: 3 s of waiting and 2 s without, and it is proved with the second', () => {
+      const phases = [0, 1, 2].flatMap((phase) => [
+        ...every(100, 31, (nowMs) => ({ nowMs, cpuPressurePermyriad: 1500 }), phase * 5000),
+        ...every(100, 19, (nowMs) => ({ nowMs, cpuPressurePermyriad: 0 }), phase * 5000 + 3100),
+      ])
+      const all = seen(...phases.map(({ nowMs = 0, cpuPressurePermyriad = 0 }) => [nowMs, cpuPressurePermyriad] as const))
+      const first = all.indexOf('futile')
+      // 3000 − 500 + 2500.
+      expect(phases[first]?.nowMs).toBe(7500)
+    })
+
+    it('is not proved by waits that relief ends at once: it was the floor that helped', () => {
+      const phases = Array.from({ length: 60 }, (_, phase) => phase * 1000).flatMap((atMs) => [
+        ...every(100, 9, (nowMs) => ({ nowMs, cpuPressurePermyriad: 3000 }), atMs),
+        { nowMs: atMs + 900, cpuPressurePermyriad: 0 },
+      ])
+      const all = seen(...phases.map(({ nowMs = 0, cpuPressurePermyriad = 0 }) => [nowMs, cpuPressurePermyriad] as const))
+      expect(all).not.toContain('futile')
+      expect(new Set(all)).toEqual(new Set(['hold', 'quiet']))
+    })
+
+    it('is not proved by silence, nor does silence take the proof back', () => {
+      expect(seen([0, 1500], [4999, null], [5000, 1500], [10_000, 1500])).toEqual(['hold', 'hold', 'hold', 'futile'])
+      expect(seen([0, 1500], [4000, 1500], [4050, null], [60_000, 0], [60_100, 1500], [61_150, 1500]).at(-1)).toBe('futile')
+    })
   })
 })
 
@@ -228,8 +266,8 @@ describe('holding between exit and bound', () => {
     expect(states(relieved)).toEqual(['hold', 'quiet', 'hold', 'hold'])
   })
 
-  it('does not last for ever on tasks that are offline ones, where groups count no stalls', () => {
-    // Three tasks for every CPU, all of them offline: half of the bound, and twice the exit.
+  it('does not last for ever where groups count no stalls', () => {
+    // Two tasks for every CPU wait: two thirds of the bound, and more than the exit.
     const queue = (nowMs: number): SnapshotLiteral => waiting(nowMs, null, { runnable: 24, offlineMilli: 2000 })
     const all = ticks(every(1000, 60, queue, 1000).map((one, index) => (index === 0 ? { ...one, nodeMilli: 5000 } : one)))
     expect([allowances(all)[0], allowances(all).at(-1)]).toEqual([1000 + 1000, 4000 + 1000])
@@ -246,6 +284,27 @@ describe('the run queue, where groups count no stalls', () => {
     expect(told.map((state) => state?.permyriad)).toEqual([0, 0, 15_000, 31_250])
     expect(told.map((state) => state?.is)).toEqual(['quiet', 'quiet', 'hold', 'cut'])
     expect(told[0]).toMatchObject({ source: 'run queue', boundPermyriad: 30_000 })
+  })
+
+  it('takes every task of offline work for one of them: only what is left can be online work that waits', () => {
+    const beside = (offlineTasks: number | null): unknown =>
+      ticks([waiting(50, null, { runnable: 300, offlineTasks })])[0]?.suppression?.pressure
+    expect(beside(300)).toMatchObject({ permyriad: 0, is: 'quiet' })
+    expect(beside(268)).toMatchObject({ permyriad: 30_000, is: 'hold' })
+    expect(beside(267)).toMatchObject({ permyriad: 31_250, is: 'cut' })
+    // 1000 tasks, most of them asleep: the queue is anybody's.
+    expect(beside(1000)).toMatchObject({ permyriad: 0, is: 'quiet' })
+  })
+
+  it('says nothing where those can not be counted, and then it is silent if it spoke before', () => {
+    const uncounted = (nowMs: number): SnapshotLiteral => waiting(nowMs, null, { runnable: 300, offlineTasks: null })
+    const { decision } = decide(snapshotOf(uncounted(50)), EMPTY_MEMORY, DEFAULTS)
+    expect(decision.suppression?.pressure).toBeUndefined()
+    const all = ticks([waiting(50, null, { runnable: 41 }), uncounted(300)])
+    expect([states(all), allowances(all)]).toEqual([
+      ['cut', 'hold'],
+      [2800, 2800],
+    ])
   })
 
   it('gives way to the stalls of groups where there are any', () => {

@@ -2,7 +2,7 @@
  * Node readings from procfs and sysfs, on planted files: the exact numbers for what kernels print, nothing for what is cut off or odd, and
  * the topology of every machine that the CPU tests know, as sysfs shows it. Plus the bound on held descriptors.
  */
-import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -224,6 +224,12 @@ describe('held descriptors', () => {
     expect(port.exists(group)).toBe(false)
     expect(port.groupId(group)).toBeUndefined()
     expect(port.listChildren('/pods').toSorted()).toEqual(['away'])
+    for (let index = 0; index < 200; index += 1) mkdirSync(join(cgroup, 'cpu', 'pods', 'away', `child${index}`))
+    const some = port.listChildren('/pods/away', 150)
+    expect(new Set(some).size).toBe(150)
+    expect(port.listChildren('/pods/away')).toEqual(expect.arrayContaining([...some]))
+    expect(port.listChildren('/pods/away', 1000)).toHaveLength(200)
+    expect([port.listChildren('/pods/away', 0), port.listChildren('/none', 5)]).toEqual([[], []])
     rmSync(join(cgroup, 'cpu', 'pods', 'away'), { recursive: true })
     expect(port.listChildren('/pods')).toEqual([])
     expect(port.listChildren('/none')).toEqual([])

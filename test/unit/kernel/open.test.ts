@@ -52,6 +52,7 @@ describe('detectMounts', () => {
         memory: join(root, 'memory'),
         freezer: join(root, 'freezer'),
         blkio: join(root, 'blkio'),
+        pids: join(root, 'pids'),
       },
     })
   })
@@ -170,6 +171,7 @@ describe('openKernel', () => {
     expect(kernel.readKnob(group, 'memoryMin')).toBeUndefined()
     expect(kernel.readKnob('/kubepods/nobody', 'quota')).toBeUndefined()
     expect(kernel.readCpuUsageUs(group)).toBe(123_456.789)
+    expect([kernel.readThrottledUs(group), kernel.readTasks(group)]).toEqual([0, 17])
     const memory = { usageBytes: 0, inactiveFileBytes: 0 }
     expect(kernel.readGroupMemory(group, memory)).toBe(true)
     expect(memory).toEqual({ usageBytes: 1_048_576, inactiveFileBytes: 4096 })
@@ -186,6 +188,8 @@ describe('openKernel', () => {
     const throttling = { periods: 0, throttledPeriods: 0 }
     expect(kernel.readThrottling(group, throttling)).toBe(true)
     expect(throttling).toEqual({ periods: 7, throttledPeriods: 3 })
+    expect([kernel.readThrottledUs(group), kernel.readTasks(group)]).toEqual([9, 23])
+    expect([kernel.readThrottledUs('/nobody'), kernel.readTasks('/nobody')]).toEqual([undefined, undefined])
     const memory = { usageBytes: 0, inactiveFileBytes: 0 }
     expect(kernel.readGroupMemory(group, memory)).toBe(true)
     expect(memory).toEqual({ usageBytes: 2_097_152, inactiveFileBytes: 8192 })
