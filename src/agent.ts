@@ -6,7 +6,7 @@ import type { AgentOptions, Writing } from './agent-options.ts'
 import { Alarm } from './alarm.ts'
 import { Pace } from './pace.ts'
 import { PlanScope } from './plan-scope.ts'
-import { decide, EMPTY_MEMORY, type Memory } from './decide/index.ts'
+import { decide, EMPTY_MEMORY, type Memory, unsharedGroups } from './decide/index.ts'
 import { DriftWatch, type ReleaseReport } from './actuate/index.ts'
 import type { Config } from './config/index.ts'
 import type {
@@ -18,6 +18,7 @@ import type {
   OfflineResource,
   Plan,
   PodReading,
+  RunState,
   StepResult,
   TickRecord,
 } from './model/index.ts'
@@ -25,6 +26,7 @@ import { hasEnded, holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFL
 import { keepJournal } from './keep-journal.ts'
 import { diff } from './plan/index.ts'
 import { releaseNode } from './release-node.ts'
+import { RuleRuns } from './rule-runs.ts'
 
 export type { Publisher, Tape, TickSink, Writing } from './agent-options.ts'
 
@@ -35,6 +37,7 @@ const NOTHING_JOURNALED: Journaled = new KnobTable()
 const NOTHING_DESIRED = new KnobTable<never>()
 
 export class Agent {
+  readonly #rules: RuleRuns
   readonly #options: AgentOptions
   readonly #alarm = new Alarm()
   readonly #pace: Pace
@@ -59,6 +62,7 @@ export class Agent {
     this.#options = options
     this.#config = options.config
     this.#pace = new Pace(options.config)
+    this.#rules = new RuleRuns(options.stopwatch)
     const { kernel, mode, writing } = options
     if (mode === 'enforce' && writing !== undefined) this.#drift = new DriftWatch({ ...writing, kernel })
     this.reconfigure(options.config)
@@ -75,6 +79,11 @@ export class Agent {
     sensor.pressureMs = config.pressure.cutMs
     this.#alarm.configure(config)
     this.#pace.configure(config)
+  }
+
+  /** How the sources that the loop reads go, and the rules. */
+  get runs(): Readonly<Record<'source' | 'rule', Iterable<RunState>>> {
+    return { source: this.#options.sensor.runs.runs, rule: this.#rules.runs }
   }
 
   /** Whether the node is in the hot pace at `nowMs`. */
@@ -131,6 +140,8 @@ export class Agent {
       return record
     } catch (thrown) {
       this.#failures += 1
+      // Whose turn it was: a source's, a rule's, or neither's.
+      if (!this.#options.sensor.runs.threw(messageOf(thrown), at.nowMs)) this.#rules.threw(messageOf(thrown), at.nowMs)
       this.#options.sink.tickFailed(thrown, at)
       this.#failSafe(at)
       return undefined
@@ -144,14 +155,16 @@ export class Agent {
     const journaled = writing?.journal.entries ?? NOTHING_JOURNALED
     this.#takeEnded(at.nowMs)
     // What an agent before this one has written is in force: the first decision has to know it.
-    if (this.#memory === EMPTY_MEMORY) sensor.knobs.refresh(NOTHING_DESIRED, journaled, at.nowMs, true)
+    if (this.#memory === EMPTY_MEMORY) sensor.refreshKnobs(NOTHING_DESIRED, journaled, at.nowMs, true)
     const snapshot = sensor.sense(at, calm ? 'calm' : 'hot', {
       inFlightUnits: this.#inFlightUnits(),
       evictions: evictor?.view() ?? NO_EVICTIONS,
     })
     tape?.sensed(snapshot, this.#memory, this.#config)
-    const { decision, memory } = decide(snapshot, this.#memory, this.#config)
-    sensor.knobs.refresh(decision.desired, journaled, at.nowMs, calm)
+    const { decision, memory } = this.#rules.run(calm, (watch) => decide(snapshot, this.#memory, this.#config, watch))
+    if (calm) this.#rules.judge(decision, this.#config, at.nowMs)
+    if (calm) sensor.unsharedGroups = unsharedGroups(decision)
+    sensor.refreshKnobs(decision.desired, journaled, at.nowMs, calm)
     const drift = this.#noticeDrift(snapshot)
     // News may be that a knob was conceded, or taken up again.
     const still = this.#scope.still(decision, sensor.knobs.takeTouched(), calm || (drift?.news.length ?? 0) > 0)
@@ -219,6 +232,7 @@ export class Agent {
     this.#drift?.wrote(results, nowMs)
     // A pod's set could not be narrowed: it has a container that was not there when they were listed.
     for (const { step, outcome } of results) if (outcome.is === 'busy' && step.kind === 'cpuset') sensor.pods.relist(step.group)
+    if (sensor.pods.nested.heard(results, nowMs)) this.wantTick()
     return this.#ended.length === 0 ? results : [...this.#ended, ...results]
   }
 

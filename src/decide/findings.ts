@@ -26,7 +26,7 @@ function problemsOf(pod: ClassifiedPod, config: Config): PodProblem[] {
   if (isOffline(pod.qosClass)) problems.push(...pairProblems(pod, config))
   const resource = spec.kubeletQos === 'BestEffort' ? undefined : firstOf(spec.extended, config)
   if (resource !== undefined) problems.push({ code: 'requestsToo', resource, kubeletQos: spec.kubeletQos })
-  problems.push(...initProblems(spec, config))
+  problems.push(...fractionProblems(spec, config), ...initProblems(spec, config))
   return problems
 }
 
@@ -58,6 +58,15 @@ function pairProblems({ reading: { spec }, qosClass, askedMilli, askedBytes }: C
   const lacks: OfflineResource = `${ot === undefined ? 'be' : 'ot'}-${askedMilli > 0 ? 'memory' : 'cpu'}`
   problems.push({ code: 'halfAsked', has, lacks: fullNameOf(lacks, config) })
   return problems
+}
+
+/** Of resources that others sell nothing is known here. */
+function fractionProblems({ fractions = {}, extended }: PodSpec, config: Config): PodProblem[] {
+  return OFFLINE_RESOURCES.flatMap((offline): PodProblem[] => {
+    const resource = fullNameOf(offline, config)
+    const asked = fractions[resource]
+    return asked === undefined ? [] : [{ code: 'fraction', resource, asked, taken: extended[resource] ?? 0 }]
+  })
 }
 
 /** A sidecar runs on when the kubelet restarts, as the main containers do: it is at no risk. */

@@ -13,9 +13,13 @@ import { rememberPlacement, type PlacementMemory } from './placement.ts'
 import { classifyPods, stand, type Standing } from './standing.ts'
 import { suppressCpu, type SuppressMemory } from './suppress/cpu.ts'
 import { type IoMemory, suppressIo } from './suppress/io.ts'
+import { unfollowedFindings } from './suppress/unfollowed.ts'
+import { type DecideWatch, UNWATCHED } from './watch.ts'
 import { type MemoryLadderMemory, suppressMemory } from './suppress/memory.ts'
 
+export type { DecideWatch } from './watch.ts'
 export { jumpAboveMilli, leastJumpMilli } from './suppress/cpu-inputs.ts'
+export { unsharedGroups } from './unshared.ts'
 
 /** What the rules carry from one tick to the next. Plain immutable data; an agent that restarts begins with EMPTY_MEMORY. */
 export interface Memory {
@@ -42,15 +46,18 @@ export interface Decided {
 }
 
 /** Decides one tick. Throws only E_BUG, when a rule breaks an invariant. */
-export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): Decided {
+export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config, watch: DecideWatch = UNWATCHED): Decided {
   const abstentions: Abstention[] = []
+  watch.begins('placement')
   const pods = classifyPods(snapshot, memory.standing, config)
   const placed = rememberPlacement(snapshot, pods, memory.placement, config)
   const placement = placed.assigned.state
-  const { cpu, ram, io, evicted, hold } = squeeze(snapshot, pods, { placement, memory, abstentions }, config)
+  const { cpu, ram, io, evicted, hold } = squeeze(snapshot, pods, { placement, memory, abstentions, watch }, config)
+  watch.begins('capacity')
   const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions, hold }, config)
+  watch.begins('nodeSignals')
   const signalled = nodeSignals(snapshot, cpu.state, { memory: memory.signals, abstentions }, config)
-  const { standing, moving } = stand(snapshot, { pods, placed, known: memory.standing, abstentions }, config)
+  const { standing, moving } = stand(snapshot, { pods, placed, known: memory.standing, abstentions, watch }, config)
   const desired = mergeOver(standing.table, [...moving, ...cpu.claims, ...ram.claims, ...io.claims])
   const suppressionDecided = cpu.state !== undefined || !config.suppressCpu.enabled
   const decision: Decision = {
@@ -61,7 +68,10 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config): 
     ...defined({ suppression: cpu.state, memory: ram.state, io: io.state, signals: signalled.signals }),
     evictions: evicted.wishes,
     identity: standing.identity,
-    findings: standing.findings,
+    findings:
+      snapshot.unfollowed === undefined
+        ? standing.findings
+        : [...standing.findings, ...unfollowedFindings(snapshot, pods, desired)],
     abstentions,
     // What no rule wants may be put back: not before the pods were read, suppression has decided, and every offline pod is measured.
     complete: snapshot.pods.everRead && suppressionDecided && standing.measured,
@@ -81,6 +91,7 @@ interface Grounds {
   readonly placement: PlacementState
   readonly memory: Memory
   readonly abstentions: Abstention[]
+  readonly watch: DecideWatch
 }
 
 interface Squeezed {
@@ -96,13 +107,17 @@ interface Squeezed {
 function squeeze(
   snapshot: NodeSnapshot,
   pods: readonly ClassifiedPod[],
-  { placement, memory, abstentions }: Grounds,
+  { placement, memory, abstentions, watch }: Grounds,
   config: Config,
 ): Squeezed {
+  watch.begins('suppressCpu')
   const cpu = suppressCpu(snapshot, pods, { placement, memory: memory.suppress, abstentions }, config)
+  watch.begins('suppressMemory')
   const ram = suppressMemory(snapshot, pods, { memory: memory.suppressMemory, abstentions }, config)
+  watch.begins('evict')
   const wanted = [...cpu.evicts, ...ram.evicts]
   const evicted = evictions(snapshot, pods, { memory: memory.evict, wanted }, config)
+  watch.begins('suppressIo')
   const io = suppressIo(snapshot, pods, { memory: memory.suppressIo, abstentions }, config)
   return { cpu, ram, io, evicted, hold: ram.holds || evicted.holds }
 }

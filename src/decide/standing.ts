@@ -14,6 +14,7 @@ import { memoryLimits, memoryLimitsStand, quotaLimits } from './limits.ts'
 import { merge } from './merge.ts'
 import { ownClaims } from './own.ts'
 import { placementClaims, placementFindings, type PlacementMemory } from './placement.ts'
+import type { DecideWatch } from './watch.ts'
 
 /** What was worked out, and from what. Compared by reference: snapshots hand out the very objects of before for what was not read again. */
 export interface Standing {
@@ -56,26 +57,31 @@ export function stand(
     readonly placed: PlacementMemory
     readonly known: Standing | undefined
     readonly abstentions: Abstention[]
+    readonly watch: DecideWatch
   },
   config: Config,
 ): Stood {
-  const { pods, placed, known, abstentions } = context
+  const { pods, placed, known, abstentions, watch } = context
+  watch.begins('limits')
   if (known !== undefined && isGround(known, snapshot, context, config)) {
     if (known.limits === undefined) return { standing: known, moving: memoryLimits(snapshot, pods, config, abstentions).claims }
     if (memoryLimitsStand(snapshot, known.limits)) return { standing: known, moving: [] }
   }
   const { capabilities, topology, layout, bestEffort, ownGroups } = snapshot
-  const identity = identityState(capabilities, config, topology)
   const limits = memoryLimits(snapshot, pods, config, abstentions)
   const settled = limits.complete && memoryLimitsStand(snapshot, limits.claims)
-  const table = merge([
-    ...placementClaims(snapshot, pods, placed, config),
-    ...identityClaims(snapshot, pods, identity, config),
-    ...burstClaims(snapshot, pods, config),
-    ...quotaLimits(pods, config),
-    ...(settled ? limits.claims : []),
-    ...ownClaims(snapshot, config),
-  ])
+  const quotas = quotaLimits(pods, config)
+  watch.begins('placement')
+  const placement = placementClaims(snapshot, pods, placed, config)
+  const findings = [...findingsOf(pods, config), ...placementFindings(pods, placed, config)]
+  watch.begins('identity')
+  const identity = identityState(capabilities, config, topology)
+  const identities = identityClaims(snapshot, pods, identity, config)
+  watch.begins('burst')
+  const bursts = burstClaims(snapshot, pods, config)
+  watch.begins('own')
+  const own = ownClaims(snapshot, config)
+  const table = merge([...placement, ...identities, ...bursts, ...quotas, ...(settled ? limits.claims : []), ...own])
   const standing: Standing = {
     readings: snapshot.pods.pods,
     config,
@@ -87,7 +93,7 @@ export function stand(
     assigned: placed.assigned,
     usable: placed.usable,
     pods,
-    findings: [...findingsOf(pods, config), ...placementFindings(pods, placed, config)],
+    findings,
     identity,
     measured: pods.every((pod) => !isOffline(pod.qosClass) || !pod.reading.present || pod.reading.use !== undefined),
     table,

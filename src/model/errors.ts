@@ -98,6 +98,11 @@ export const ERRORS = {
     meaning: 'A recording is missing, is none, or is of a format that this version does not read.',
     hint: 'Give a file of kube-agent record, or the directory that recording.directory names.',
   },
+  E_BUNDLE: {
+    exit: EXIT.failed,
+    meaning: 'A support bundle can not be written, or would replace a file.',
+    hint: 'Name another file with --output, in a directory that this user can write, on a disk with room.',
+  },
   E_BUG: {
     exit: EXIT.failed,
     meaning: 'Something that can not be has happened.',

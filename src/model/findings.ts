@@ -16,8 +16,10 @@ export const FINDING_REASONS: Readonly<Record<FindingCode, string>> = {
   labelUnknown: 'ClassLabelUnknown',
   twoKinds: 'OfflineResourcesOfTwoKinds',
   requestsToo: 'OfflineResourcesBesideRequests',
+  fraction: 'OfflineResourcesInFractions',
   noExclusiveCpus: 'NoExclusiveCpus',
   noCpuRequest: 'ExclusiveClassWithoutCpuRequest',
+  unfollowed: 'NestedQuotasNotFollowed',
 }
 
 /** Kubernetes allows 63 characters in a label's value and in a container's name, but a manifest on disk was held to nothing. */
@@ -65,6 +67,17 @@ function messageFor(problem: PodProblem): string {
         `The pod asks for ${short(problem.resource)} beside CPU or memory requests or limits. That makes it ${problem.kubeletQos} to the ` +
         'kubelet: it runs online, is neither limited nor suppressed by the agent, and holds its offline units for nothing. Drop either the ' +
         'requests and limits, or the offline resources.'
+      )
+    case 'fraction':
+      return (
+        `The pod asks for ${clip(problem.asked, MAX_NAME)} of ${short(problem.resource)}, and a unit can't be divided. It is counted and limited as ` +
+        `if it had asked for the next whole number, ${problem.taken} in all. Write whole numbers.`
+      )
+    case 'unfollowed':
+      return (
+        'The pod has more CPU quotas in groups of its own than the agent can follow, and on this node (cgroup v1) each of them keeps the kernel from ' +
+        `lowering the quotas above it. ${problem.standsStill ? 'It stands still until the kernel takes those again' : 'Its own CPU limit may not be in force'}. ` +
+        'Run fewer containers with CPU limits inside it, or run them without limits.'
       )
     case 'noExclusiveCpus':
       return (

@@ -42,6 +42,8 @@ export interface JournalHealth {
   readonly failures: number
   /** What failed first of late; undefined once the file tells all there is again. */
   readonly problem?: string
+  /** What could not be read of the journal of an agent before, and where it is kept; undefined once the file has been removed. */
+  readonly damage?: string
 }
 
 /**

@@ -7,6 +7,7 @@
 import { isPodUid } from './groups.ts'
 import type { ContainerKind, ContainerSpec, PodSpec } from './pod.ts'
 import {
+  fractionsOf,
   isSidecar,
   type Json,
   limitsOf,
@@ -51,6 +52,7 @@ export function podFromObject(root: unknown, origin: string, impliedKind?: 'Pod'
   const status = optional(pod['status'], 'status')
   const asked: PodResources = { containers, initContainers, podLevel: podLevelOf(spec) }
   const { cpu = 0, memory = 0, ...extended } = podRequests(asked)
+  const fractions = fractionsOf(asked)
   const objectUid = metadata['uid']
   if (typeof objectUid === 'string' && !isPodUid(objectUid)) throw new Error(`metadata.uid: not a pod UID: ${shown(objectUid)}`)
   const [ids, initIds] = [containerIds(status['containerStatuses']), containerIds(status['initContainerStatuses'])]
@@ -66,6 +68,7 @@ export function podFromObject(root: unknown, origin: string, impliedKind?: 'Pod'
     kubeletQos: KUBELET_QOS.find((known) => known === status['qosClass']) ?? podQos(asked),
     requests: { cpuMilli: milliCpu(cpu), memoryBytes: bytes(memory) },
     extended,
+    ...(Object.keys(fractions).length === 0 ? {} : { fractions }),
     phase: PHASES.find((known) => known === status['phase']) ?? 'Running',
     containers: [
       ...containers.map((container, index) => containerSpec(container, `spec.containers[${index}]`, 'main', ids)),

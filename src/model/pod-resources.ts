@@ -23,6 +23,9 @@ type Amounts = Record<string, number>
 /** The resources by which a pod as a whole can be sized, and which make its class. */
 const COMPUTE = ['cpu', 'memory'] as const
 
+/** Of an amount as it was written: a number can have any number of zeros. */
+const MAX_SHOWN = 40
+
 /** A sidecar is an init container that stays. */
 export function isSidecar(container: Json): boolean {
   return container['restartPolicy'] === 'Always'
@@ -145,12 +148,26 @@ function parseAmount(resource: string, amount: unknown): number | undefined {
   return resource.includes('/') ? wholeUnits(amount) : undefined
 }
 
-/** Kubernetes: an extended resource is a quantity (`2k`, `3000m`) that must come out whole. */
+/**
+ * Kubernetes: an extended resource is a quantity (`2k`, `3000m`) that has to come out whole. The API server refuses a fraction, and whoever takes
+ * one all the same rounds it up (Quantity.Value), so that no more is ever held than was counted.
+ */
 function wholeUnits(amount: string | number): number {
-  const milli = parseCpuQuantity(amount)
-  if (milli % 1000 === 0) return milli / 1000
-  const whole = Math.ceil(milli / 1000)
-  throw new Error(`expected a whole number of units, got ${JSON.stringify(amount)}: a unit can't be divided, so write ${whole}`)
+  return Math.ceil(parseCpuQuantity(amount) / 1000)
+}
+
+/** The first amount of each extended resource that is not a whole number, as it was written, by the resource's name. */
+export function fractionsOf({ containers, initContainers }: PodResources): Readonly<Record<string, string>> {
+  const fractions: Record<string, string> = {}
+  for (const container of [...containers, ...initContainers]) {
+    for (const which of ['requests', 'limits']) {
+      for (const [name, amount] of Object.entries(optional(optional(container['resources'], 'resources')[which], which))) {
+        if (!name.includes('/') || (typeof amount !== 'string' && typeof amount !== 'number')) continue
+        if (parseCpuQuantity(amount) % 1000 !== 0) fractions[name] ??= String(amount).slice(0, MAX_SHOWN)
+      }
+    }
+  }
+  return fractions
 }
 
 /** A mapping, or an Error that names the field. */

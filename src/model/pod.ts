@@ -47,6 +47,8 @@ export interface PodSpec {
   readonly requests: { readonly cpuMilli: MilliCpu; readonly memoryBytes: Bytes }
   /** Extended resources by full name, in units, summed over the containers. Kubernetes wants request = limit for these. */
   readonly extended: Readonly<Record<string, number>>
+  /** Amounts of extended resources that are no whole numbers, as they were written; `extended` has them rounded up. Absent without any. */
+  readonly fractions?: Readonly<Record<string, string>>
   readonly phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown'
   readonly containers: readonly ContainerSpec[]
   /** Where the spec was read, for messages: a file name or an API path. */

@@ -49,6 +49,10 @@ export interface KernelPort {
   readCpuUsageUs(group: GroupPath): number | undefined
   /** Fills `into` from the group's files; false, and `into` as it was, when the group or a number is not there. */
   readThrottling(group: GroupPath, into: GroupThrottling): boolean
+  /** How long the group's own quota has kept its tasks from running, in µs, summed over the CPUs; undefined when it can't be read. */
+  readThrottledUs(group: GroupPath): number | undefined
+  /** Tasks of the group and of all groups below it, threads counted one by one, awake or not; undefined when they can't be counted. */
+  readTasks(group: GroupPath): number | undefined
   readGroupMemory(group: GroupPath, into: GroupMemory): boolean
   /** The knob's value now; undefined when the group or the file is not there. */
   readKnob(group: GroupPath, kind: KnobKind): KnobValue | undefined
@@ -56,8 +60,8 @@ export interface KernelPort {
   writeKnob(group: GroupPath, setting: KnobSetting): Outcome
   /** The same for SLOW_KINDS beside the loop: at most one such write runs at a time. Never rejects for an answer of the kernel. */
   writeKnobSlowly(group: GroupPath, setting: KnobSetting): Promise<Outcome>
-  /** Names of the child groups, unsorted; empty when the group is not there. */
-  listChildren(group: GroupPath): readonly string[]
+  /** Names of the child groups, unsorted, of very many only the first `most`; empty when the group is not there. @default all */
+  listChildren(group: GroupPath, most?: number): readonly string[]
   exists(group: GroupPath): boolean
   /** Identity of the group as it is now: the same path made anew gets another. Undefined when it is not there. */
   groupId(group: GroupPath): number | undefined
@@ -75,6 +79,8 @@ export interface PodList {
   readonly atMs: number
   readonly source: string
   readonly problems: readonly string[]
+  /** Why the source as a whole can't be read at the moment; undefined while it can, however many of its pods are odd. */
+  readonly lost?: string
 }
 
 /** Where pods come from. The list is kept by the source and read from memory. */

@@ -53,5 +53,9 @@ export type PodProblem =
       /** Of whole cores for LSX; beyond what the pool has to keep. */
       readonly freeCpus: number
     }
+  /** It asks for a part of a unit of an offline resource, as in `1500m`: counted as `taken` whole units, the next number up. */
+  | { readonly code: 'fraction'; readonly resource: string; readonly asked: string; readonly taken: number }
+  /** More quotas in groups of its own than can be followed: under v1 the kernel refuses those above on their account. */
+  | { readonly code: 'unfollowed'; readonly standsStill: boolean }
   /** LSX or LSR without a CPU request, which says how many CPUs it should have: it runs on the online pool. */
   | { readonly code: 'noCpuRequest'; readonly qosClass: ExclusiveClass }

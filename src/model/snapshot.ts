@@ -50,17 +50,27 @@ export interface PressureUse {
   readonly someUsPerSecond: number
 }
 
+/** Tasks that are ready to run, running ones included, on average. */
+export interface RunQueueUse {
+  readonly runnable: number
+  /** So many of them, at least, are no offline ones: what is left when every task of offline work is taken for one of them. Undefined where those can't be counted. */
+  readonly notOffline?: number
+}
+
 export interface NodeReadings {
   readonly cpu?: Reading<CpuUse>
   readonly memory?: Reading<MemoryUse>
   readonly cpuPressure?: Reading<PressureUse>
   readonly memoryPressure?: Reading<PressureUse>
   readonly ioPressure?: Reading<PressureUse>
-  /** Tasks that are ready to run, running ones included. Read where the kernel counts no stalls. */
-  readonly runQueue?: Reading<{ readonly runnable: number }>
+  /** Read where the kernel counts no stalls. */
+  readonly runQueue?: Reading<RunQueueUse>
 }
 
-/** How online work waits: the worst of the kubelet's Burstable root and the groups of Guaranteed pods, where groups count stalls. */
+/**
+ * How online work waits: the worst of the kubelet's Burstable root and the groups of Guaranteed pods, where groups count stalls. Of stalls for CPU,
+ * without what online pods wait for themselves.
+ */
 export interface OnlineReadings {
   /** Only of this very tick: what can't be told then is missing. */
   readonly cpu?: Reading<OnlineCpuUse>
@@ -77,6 +87,13 @@ export interface PodsView {
   readonly source: string
   /** What the source could not use, in words that name the file or object. */
   readonly problems: readonly string[]
+}
+
+/** Pods with more quotas inside than can be followed, or that change too fast, on account of which the kernel refuses quotas above them. */
+export interface UnfollowedPods {
+  readonly groups: readonly GroupPath[]
+  /** Whether the quota of all offline pods is refused, rather than only those of the pods themselves. */
+  readonly barsRoot: boolean
 }
 
 export interface NodeSnapshot {
@@ -96,6 +113,8 @@ export interface NodeSnapshot {
   /** Pod groups that no listed pod owns. */
   readonly unlistedGroups: readonly GroupPath[]
   readonly actual: ReadonlyKnobTable<Reading<KnobValue>>
+  /** Absent while there are none. */
+  readonly unfollowed?: UnfollowedPods
   /** Units handed out by Allocate that no listed pod accounts for yet. */
   readonly inFlightUnits: Readonly<Partial<Record<OfflineResource, number>>>
   /** Device numbers by the names that the configuration gives them: `nvme0n1` to `259:0`. Devices that are not here are missing. */

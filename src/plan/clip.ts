@@ -1,7 +1,8 @@
 /**
  * Where the kernel wants a child inside its parent (quota and cpuset under v1), targets are clipped from the root down, and groups that
  * nobody claims but whose present value would stand in the way of a parent's new one get a target of their own. When the parent grows
- * again they follow, since the journal knows what they had.
+ * again they follow, since the journal knows what they had. What nobody claims is lifted rather than lowered: it inherits the parent's new quota,
+ * which comes to the same, and has to be written no more when that changes again.
  * Kernel: tg_cfs_schedulable_down() for quota, validate_change() for cpuset.
  */
 import { CpuSet } from '../cpu/index.ts'
@@ -29,8 +30,12 @@ function rootFirst(targets: KnobTable<Target>, input: PlanInput): GroupPath[] {
   return byDepth.flat()
 }
 
-/** The value nearest to `wanted` that fits into the parent's, for a group that holds `now`. */
-type Fit = (wanted: KnobValue, parent: KnobValue, now: KnobValue | undefined) => KnobValue
+/** The value nearest to `wanted` that fits into the parent's, for a group that holds `now`; `claimed` when a rule wants it. */
+type Fit = (
+  wanted: KnobValue,
+  parent: KnobValue,
+  held: { readonly now: KnobValue | undefined; readonly claimed: boolean },
+) => KnobValue
 
 interface Clipping {
   readonly targets: KnobTable<Target>
@@ -47,7 +52,7 @@ function clipKind(kind: KnobKind, { targets, groups, input, fit }: Clipping): vo
     const wanted = target?.setting.value ?? now
     if (wanted === undefined) continue
     const parent = nearestAncestor(group, final)
-    const fitted = parent === undefined ? wanted : fit(wanted, parent.value, now)
+    const fitted = parent === undefined ? wanted : fit(wanted, parent.value, { now, claimed: target?.because.code === 'claim' })
     final.set(group, fitted)
     if (parent === undefined || sameValue(fitted, wanted)) continue
     const because = {
@@ -74,9 +79,10 @@ function nearestAncestor(
  * Kernel: a child without a quota inherits, which is always legal. Its own period stays under v1, and in a short one the smallest quota
  * may be more than the parent has: then only inheriting is left.
  */
-function fitQuota(wanted: KnobValue, parent: KnobValue, now: KnobValue | undefined): KnobValue {
+function fitQuota(wanted: KnobValue, parent: KnobValue, { now, claimed }: Parameters<Fit>[2]): KnobValue {
   if (isUnlimited(wanted) || !isQuota(parent)) return wanted
   if (compareWidth({ kind: 'quota', value: wanted } as KnobSetting, parent) <= 0) return wanted
+  if (!claimed && isQuota(wanted)) return { quotaUs: null, periodUs: wanted.periodUs }
   const fitted = inPeriodOf({ kind: 'quota', value: parent }, now)
   return compareWidth(fitted, parent) > 0 ? { quotaUs: null, periodUs: fitted.value.periodUs } : fitted.value
 }

@@ -29,16 +29,18 @@ export function diff(input: PlanInput): Plan {
     if (kind === 'cpuset') steps.push(...cpusetSteps(targets, input))
     else steps.push(...(kind === 'quota' ? quotaSteps(targets, input) : narrowFirst(plainSteps(kind, targets, input))))
   }
-  const quotas = steps.filter(
-    (step) =>
-      step.kind === 'quota' && (input.settled !== false || step.phase === 'narrow' || input.regulated?.includes(step.group)),
-  )
+  const quotas = steps.filter((step) => step.kind === 'quota' && (input.settled !== false || mayComeEarly(step, input)))
   const lowered = steps.filter((step) => step.kind === 'burst' && step.phase === 'narrow')
   const cleared = steps.filter((step) => step.kind === 'coreCookie' && step.value === 0)
   const thawed = steps.filter((step) => step.kind === 'freeze' && step.phase === 'widen')
   const first = new Set([...thawed, ...lowered, ...cleared])
   const rest = steps.filter((step) => step.kind !== 'quota' && !first.has(step))
   return [...thawed, ...lowered, ...quotas, ...cleared, ...identitySteps(targets, input), ...rest]
+}
+
+/** Of quotas, while a rule can't decide yet: what narrows, what makes way for that, and what a regulator is behind. */
+function mayComeEarly({ group, phase, value, because }: Step, { regulated }: PlanInput): boolean {
+  return phase === 'narrow' || (because.code === 'clipped' && isUnlimited(value)) || regulated?.includes(group) === true
 }
 
 function step(group: GroupPath, target: Target, from: KnobValue | undefined, phase: Phase): Step {

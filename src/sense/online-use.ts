@@ -39,14 +39,15 @@ export class OnlineUse {
     this.#window = new RateWindow(windowMs)
   }
 
-  /** Samples both counters; `beforeUs` is what the best-effort root had used just now. */
-  sample(nowMs: number, beforeUs: number | undefined, cpus: number): void {
-    if (beforeUs === undefined || this.#window.newestMs === nowMs) return
+  /** Samples both counters; `beforeUs` is what the best-effort root had used just now. False when one of them could not be read. */
+  sample(nowMs: number, beforeUs: number | undefined, cpus: number): boolean {
+    if (beforeUs === undefined) return false
+    if (this.#window.newestMs === nowMs) return true
     const podsUs = this.#kernel.readCpuUsageUs(this.#podsRoot)
     const offlineUs = podsUs === undefined ? undefined : this.#kernel.readCpuUsageUs(this.#offlineRoot)
-    if (podsUs === undefined || offlineUs === undefined || !Number.isFinite(podsUs) || !Number.isFinite(offlineUs)) return
+    if (podsUs === undefined || offlineUs === undefined || !Number.isFinite(podsUs) || !Number.isFinite(offlineUs)) return false
     // The agent was put off between two reads: what offline work used meanwhile would look like online work that came or went.
-    if (Math.abs(offlineUs - beforeUs) > cpus * LATEST_MS * 1000 * SKEW) return
+    if (Math.abs(offlineUs - beforeUs) > cpus * LATEST_MS * 1000 * SKEW) return true
     // Groups were made again.
     if (podsUs < this.#podsUs || offlineUs < this.#offlineUs) this.#window = new RateWindow(this.#windowMs)
     this.#podsUs = podsUs
@@ -55,6 +56,7 @@ export class OnlineUse {
     // Two counters are not read at one instant: the difference may seem to step back a little, which is no new start.
     this.#onlineUs = this.#window.newestMs === undefined ? onlineUs : Math.max(this.#onlineUs, onlineUs)
     this.#window.add(nowMs, this.#onlineUs)
+    return true
   }
 
   /** Undefined when there was no sample at `nowMs`, or too few before it. */

@@ -72,7 +72,9 @@ export class PodDirectory implements PodSource {
     } catch (thrown) {
       // The last list stays in force and grows old.
       this.#stopWatching()
-      this.#replace(this.#list.pods, [`${this.#options.directory}: ${messageOf(thrown)}`], this.#list)
+      const lost = `${this.#options.directory}: ${messageOf(thrown)}`
+      const { pods, atMs, everRead } = this.#list
+      this.#replace(pods, [lost], { atMs, everRead, lost })
       return
     }
     const listed = new Set(names)
@@ -121,15 +123,14 @@ export class PodDirectory implements PodSource {
     return [...pods.values()]
   }
 
-  #replace(pods: readonly PodSpec[], problems: readonly string[], read: Pick<PodList, 'atMs' | 'everRead'>): void {
+  #replace(pods: readonly PodSpec[], problems: readonly string[], read: Pick<PodList, 'atMs' | 'everRead' | 'lost'>): void {
     const before = this.#list
     const changed = pods.length !== before.pods.length || pods.some((pod, index) => pod !== before.pods[index])
     const revision = changed ? before.revision + 1 : before.revision
     this.#list = {
+      ...read,
       pods: changed ? pods : before.pods,
-      everRead: read.everRead,
       revision,
-      atMs: read.atMs,
       source: this.#options.directory,
       problems,
     }

@@ -16,6 +16,7 @@ import type {
 import { bytes, childGroup, isPodGroupName, KUBELET_QOS, milliCpu, podGroup, qosRoot, type PodList } from '../model/index.ts'
 import { BandwidthReadings } from './bandwidth-readings.ts'
 import type { KnobReadings } from './knob-readings.ts'
+import { NestedQuotas } from './nested-quotas.ts'
 import { RateWindow } from './rates.ts'
 
 /** Memory, throttling and containers of a pod are read anew on every n-th calm tick, other pods on the ticks between. */
@@ -42,6 +43,8 @@ interface TrackedPod {
 }
 
 export class PodReadings {
+  /** Quotas further down than containers, where they matter. */
+  readonly nested: NestedQuotas
   readonly #kernel: KernelPort
   readonly #layout: GroupLayout
   readonly #knobs: KnobReadings
@@ -60,6 +63,7 @@ export class PodReadings {
     this.#layout = layout
     this.#knobs = knobs
     this.#bandwidth = new BandwidthReadings(kernel)
+    this.nested = new NestedQuotas(kernel, knobs, qosRoot(layout, 'BestEffort'))
   }
 
   get readings(): readonly PodReading[] {
@@ -80,6 +84,7 @@ export class PodReadings {
     })
     for (const [uid, pod] of this.#tracked) if (!listed.has(uid)) this.#drop(uid, pod)
     this.#followUnlisted()
+    this.nested.follow(nowMs)
   }
 
   /** Asks for the containers of the pod that owns `group` to be listed again on the next sweep. */
@@ -208,6 +213,7 @@ export class PodReadings {
     this.#kernel.forget(group)
     this.#bandwidth.forget(group)
     this.#knobs.forget(group)
+    this.nested.forget(group)
   }
 
   /** What was read of an unlisted group is let go of with the group: no pod will do it. */

@@ -5,17 +5,20 @@
 import type { CpuTopology } from '../cpu/index.ts'
 import type {
   CpuUse,
+  Desired,
   EvictionsView,
   GroupLayout,
   GroupPath,
   Instant,
+  Journaled,
   KernelPort,
   NodeSnapshot,
   OfflineResource,
+  PodList,
   PodSource,
   Reading,
 } from '../model/index.ts'
-import { childGroup, KUBELET_QOS, parentGroup, podsRoot, qosRoot } from '../model/index.ts'
+import { childGroup, KUBELET_QOS, messageOf, parentGroup, podsRoot, qosRoot, SOURCES } from '../model/index.ts'
 import { KnobReadings } from './knob-readings.ts'
 import { Lookups } from './lookups.ts'
 import { WholeNode } from './node-readings.ts'
@@ -23,6 +26,7 @@ import { OnlinePressure } from './online-pressure.ts'
 import { OnlineUse } from './online-use.ts'
 import { PodReadings } from './pod-readings.ts'
 import { RateWindow } from './rates.ts'
+import { SourceRuns } from './source-runs.ts'
 
 /** Stalls are averaged over so long until somebody says otherwise. */
 const PRESSURE_MS = 200
@@ -35,6 +39,8 @@ export interface SensorOptions {
   readonly windowMs: number
   /** Shortest span over which stalls of online groups, and the run queue, are averaged. @default 200 */
   readonly pressureMs?: number
+  /** Monotonic ms, to tell how long each source takes. @default that is not told */
+  readonly stopwatch?: () => number
 }
 
 /** What the guard beat sees, undefined for what can't be told yet. The same object on every beat: read it at once. */
@@ -48,7 +54,7 @@ export interface GuardReading {
   readonly onlineLatestMilli: number | undefined
   /** Share of the time in which some task of online work waited for CPU; undefined where groups count no stalls. */
   readonly onlinePressurePermyriad: number | undefined
-  /** Tasks ready to run, on average; only where groups count no stalls. */
+  /** Tasks ready to run that are no offline ones, at least, on average; only where groups count no stalls. */
   readonly runnable: number | undefined
   /** Memory available, of all memory; at most 100 ms old. */
   readonly availablePermyriad: number | undefined
@@ -64,6 +70,8 @@ export interface SenseInputs {
 export class Sensor {
   readonly knobs: KnobReadings
   readonly pods: PodReadings
+  /** How each source is doing. */
+  readonly runs: SourceRuns
   readonly #options: SensorOptions
   readonly #offlineRoot: GroupPath
   readonly #nodeCpu: RateWindow
@@ -89,13 +97,14 @@ export class Sensor {
   constructor(options: SensorOptions) {
     const { kernel, layout, windowMs, pressureMs = PRESSURE_MS } = options
     this.#options = options
+    this.runs = new SourceRuns(SOURCES, options.stopwatch)
     this.#offlineRoot = qosRoot(layout, 'BestEffort')
     this.#nodeCpu = new RateWindow(windowMs)
     this.#offlineCpu = new RateWindow(windowMs)
     this.#onlineUse = new OnlineUse(kernel, { pods: podsRoot(layout), offline: this.#offlineRoot }, windowMs)
     this.knobs = new KnobReadings(kernel)
     this.pods = new PodReadings(kernel, layout, this.knobs)
-    this.#node = new WholeNode(kernel, pressureMs)
+    this.#node = new WholeNode(kernel, this.#offlineRoot, pressureMs, this.runs)
     this.#online = new OnlinePressure(kernel, qosRoot(layout, 'Burstable'), pressureMs)
     this.#lookups = new Lookups(kernel)
     this.#topology = kernel.readTopology()
@@ -130,9 +139,15 @@ export class Sensor {
     this.#lookups.deviceNames = names
   }
 
+  /** Groups of pods with whose CPUs offline work shares none. */
+  set unsharedGroups(groups: ReadonlySet<GroupPath>) {
+    this.#online.unshared = groups
+  }
+
   /** The guard beat: a handful of held files, nothing else. */
   guard(nowMs: number): GuardReading {
     this.#sampleCpu(nowMs)
+    this.runs.end()
     const reading = this.#guardReading
     reading.nodeMilli = this.#guardMilli(this.#nodeCpu, nowMs)
     reading.offlineMilli = this.#guardMilli(this.#offlineCpu, nowMs)
@@ -153,20 +168,20 @@ export class Sensor {
 
   sense(at: Instant, pace: 'calm' | 'hot', { inFlightUnits, evictions }: SenseInputs): NodeSnapshot {
     const { kernel, pods, layout } = this.#options
+    this.runs.begin(pace === 'calm')
     this.#sampleCpu(at.nowMs)
+    this.runs.enter('pods')
     const list = pods.list()
-    if (pace === 'calm') {
-      this.pods.sweep(list, at.nowMs)
-      this.#sweptRevision = list.revision
-      this.#online.follow(this.pods.readings)
-      this.#lookups.refresh(at.nowMs)
-      this.#followHotplug()
-    }
+    if (pace === 'calm') this.#senseCalm(list, at.nowMs)
+    this.runs.enter('online_pressure')
     this.#online.tick(at.nowMs, pace === 'calm')
+    if (this.#online.countsStalls) this.runs.asked('online_pressure', this.#online.sampledAt(at.nowMs), at.nowMs)
     this.#node.tick(at.nowMs, { runQueue: !this.#online.countsStalls })
+    this.runs.enter('knobs')
     this.knobs.read(this.#offlineRoot, 'quota', at.nowMs)
     if (pace === 'calm') this.#readNestedQuotas(at.nowMs)
     if (pace === 'calm') this.#readRootSets(at.nowMs)
+    this.runs.end()
     this.#seq += 1
     const node = this.#cpuReading(this.#nodeCpu, kernel.nodeCpuSource)
     const offline = this.#cpuReading(this.#offlineCpu, this.#offlineRoot)
@@ -185,6 +200,7 @@ export class Sensor {
       pods: { pods: this.pods.readings, everRead: list.everRead, atMs: list.atMs, source: list.source, problems: list.problems },
       unlistedGroups: this.pods.unlisted,
       actual: this.knobs.table,
+      ...this.pods.nested.unfollowed,
       inFlightUnits,
       devices: this.#lookups.devices,
       evictions,
@@ -192,14 +208,42 @@ export class Sensor {
     }
   }
 
+  /** What is read once per calm tick. */
+  #senseCalm(list: PodList, nowMs: number): void {
+    this.runs.listed(list, nowMs)
+    this.runs.enter('pod_groups')
+    this.pods.sweep(list, nowMs)
+    this.#sweptRevision = list.revision
+    this.#online.follow(this.pods.readings)
+    this.runs.of('pod_groups').ok(nowMs)
+    this.runs.enter('devices')
+    this.#lookups.refresh(nowMs)
+    this.runs.lookedUp(this.#lookups, nowMs)
+    this.runs.enter('topology')
+    this.#followHotplug(nowMs)
+  }
+
+  /** Reads what the next plan is about: see KnobReadings.refresh. */
+  refreshKnobs(desired: Desired, journaled: Journaled, nowMs: number, everything: boolean): void {
+    this.runs.resume('knobs', everything)
+    this.knobs.refresh(desired, journaled, nowMs, everything)
+    this.runs.of('knobs').ok(nowMs)
+    this.runs.end()
+  }
+
   #sampleCpu(nowMs: number): void {
     const { kernel } = this.#options
     if (this.#nodeCpu.newestMs === nowMs) return
+    this.runs.enter('node_cpu')
     const nodeUs = kernel.readNodeCpuUs()
+    this.runs.asked('node_cpu', nodeUs !== undefined, nowMs)
+    this.runs.enter('offline_cpu')
     const offlineUs = kernel.readCpuUsageUs(this.#offlineRoot)
+    this.runs.asked('offline_cpu', offlineUs !== undefined, nowMs)
     if (nodeUs !== undefined) this.#nodeCpu.add(nowMs, nodeUs)
     if (offlineUs !== undefined) this.#offlineCpu.add(nowMs, offlineUs)
-    this.#onlineUse.sample(nowMs, offlineUs, this.#topology.online.size)
+    this.runs.enter('online_cpu')
+    this.runs.asked('online_cpu', this.#onlineUse.sample(nowMs, offlineUs, this.#topology.online.size), nowMs)
   }
 
   #cpuReading(window: RateWindow, source: string): Reading<CpuUse> | undefined {
@@ -209,15 +253,18 @@ export class Sensor {
     return { value: { usedMilli: Math.max(0, rate.rate / 1000), windowMs: rate.spanMs }, atMs, source }
   }
 
-  #followHotplug(): void {
+  #followHotplug(nowMs: number): void {
     const text = this.#options.kernel.readOnlineText()
+    const run = this.runs.of('topology')
     // A list that can't be read at the moment is not a node without CPUs.
-    if (text === '' || text === this.#onlineText) return
+    if (text === '') return run.failed('the list of CPUs online could not be read', nowMs)
     try {
-      this.#topology = this.#options.kernel.readTopology()
+      if (text !== this.#onlineText) this.#topology = this.#options.kernel.readTopology()
       this.#onlineText = text
-    } catch {
+      run.ok(nowMs)
+    } catch (thrown) {
       // Files of a CPU come and go while it is plugged: the topology known stands, and it is read again on the next calm tick.
+      run.failed(messageOf(thrown), nowMs)
     }
   }
 

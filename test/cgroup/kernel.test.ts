@@ -93,6 +93,21 @@ describe('reading and writing', () => {
     const throttled = (): number => (kernel.readThrottling(group, throttling) ? throttling.throttledPeriods : 0)
     await expect.poll(throttled, { timeout: 15_000 }).toBeGreaterThan(1)
     expect(throttling.periods).toBeGreaterThanOrEqual(throttling.throttledPeriods)
+    // A CPU that may run 5 of every 100 ms stands still for most of a period each time.
+    expect(kernel.readThrottledUs(group)).toBeGreaterThan(50_000)
+  })
+
+  it('counts tasks of the group with all below it', async (context) => {
+    const { groups, kernel } = bed(context)
+    const [pod, main] = [groups.make('pod'), groups.make('pod', 'main')]
+    if (kernel.readTasks(pod) === undefined) return context.skip('no pids controller in this tree')
+    expect([kernel.readTasks(pod), kernel.readTasks(main)]).toEqual([0, 0])
+    groups.park(main)
+    await expect.poll(() => kernel.readTasks(pod), { timeout: 15_000 }).toBe(1)
+    // Threads count one by one, asleep or not: Node has several.
+    groups.node(main, 'setTimeout(() => {}, 600000)')
+    await expect.poll(() => kernel.readTasks(pod), { timeout: 15_000 }).toBeGreaterThan(5)
+    expect(kernel.readTasks(`${pod}/nobody`)).toBeUndefined()
   })
 
   it('reads memory of the group with all below it', (context) => {

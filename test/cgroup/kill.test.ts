@@ -12,7 +12,7 @@ import { KillNode, type KillPod } from '../support/kill-node.ts'
 import { choose, type NonEmpty, randomFrom, type Random } from '../support/placement-churn-random.ts'
 import { whyNotHere } from '../support/real-node.ts'
 
-const KILLS = Number(process.env['KILLS'] ?? 60)
+const KILLS = Number(process.env['KILLS'] ?? 30)
 /** How often it is told to end, in each way. */
 const STOPS = Math.min(20, Math.ceil(KILLS / 20))
 const SEED = fc.readConfigureGlobal().seed ?? 1

@@ -69,7 +69,9 @@ export function setsOf(snapshot: NodeSnapshot, wants: Wants, before: Before, con
   const exclusive = assign(wants.exclusive, ground, { ...past, holdings: before.assigned?.exclusive })
   const owned = exclusiveCpus(exclusive, { topology, before }, config)
   const pool = owned.reduce((left, { cpus }) => left.minus(cpus), most)
-  const shareCount = Math.max(1, Math.floor((pool.size * lsSharePermyriad) / 10_000))
+  // Dedicated CPUs may all be offline: then offline pods share the pool's last CPU rather than have none, or all.
+  const leastShared = lsSharePermyriad === 0 && !dedicated.isEmpty ? 0 : 1
+  const shareCount = Math.max(leastShared, Math.floor((pool.size * lsSharePermyriad) / 10_000))
   const shared = owned.reduce((all, one) => all.union(one.shared), takeFromEnd(topology, pool, shareCount))
   const bestEffort = orElse(dedicated.union(shared), usable)
   const within: Ground = { topology, reachable: usable, usable: bestEffort, leastLeft: 0, strategy }

@@ -186,7 +186,7 @@ function freezeClaims({ snapshot, pods, nodePermyriad }: CpuRungView, config: Co
  * Kernel: what is frozen handles no SIGTERM, and under v1 no SIGKILL either, so a pod that was deleted could not end. An eviction that was
  * granted is such a deletion, known before the pod is listed with it. And nobody would thaw the agent.
  */
-function mayStandStill(snapshot: NodeSnapshot, { spec, group }: PodReading): boolean {
+export function mayStandStill(snapshot: NodeSnapshot, { spec, group }: PodReading): boolean {
   const is = snapshot.evictions.recent.find(({ wish }) => wish.uid === spec.uid)?.is
   return spec.isEnding !== true && is !== 'evicted' && is !== 'forced' && !runsAgent(snapshot, group)
 }

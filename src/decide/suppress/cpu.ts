@@ -20,12 +20,23 @@ import type {
   SuppressionInputs,
   SuppressionState,
 } from '../../model/index.ts'
-import { blindRootClaim, firstLevel, firstOtLevel, otClaims, rootClaim } from './cpu-claims.ts'
-import { type ClassUse, measure, type Measured, type MeasureMemory, silentMs, sumUse } from './cpu-inputs.ts'
+import { allowanceClaims, firstLevel, firstOtLevel } from './cpu-claims.ts'
+import {
+  type ClassUse,
+  measure,
+  type Measured,
+  type MeasureMemory,
+  type Sharing,
+  sharingOf,
+  silentMs,
+  sumUse,
+} from './cpu-inputs.ts'
 import { type CpuRungMemory, cpuRungs } from './cpu-rungs.ts'
+import type { BeSplit } from './cpu-split.ts'
 import { type Guard, guardPressure, type PressureMemory } from './pressure.ts'
 import { type Clock, holdOrSink, type Level, regulate, type Regulated, type Target, within } from './regulator.ts'
 import { dwellInForce, type SteadinessMemory, watchSteadiness } from './steadiness.ts'
+import { unfollowedClaims } from './unfollowed.ts'
 
 /** However long the dwell time, a hot node is not left alone for longer than this at start. */
 const MOST_GATHER_MS = 3000
@@ -39,6 +50,9 @@ export interface SuppressMemory {
   readonly pressure?: PressureMemory
   readonly steadiness?: SteadinessMemory
   readonly rungs?: CpuRungMemory
+  readonly sharing?: Sharing
+  /** Only while offline pods have quotas one by one. */
+  readonly split?: BeSplit
 }
 
 /** What the rule wants on this tick; no state while it is off or waits for its first readings. */
@@ -64,7 +78,7 @@ export function suppressCpu(
   config: Config,
 ): Suppressed {
   if (!config.suppressCpu.enabled) return { claims: [], memory: {}, evicts: [] }
-  const use = sumUse(snapshot, pods, config.loop.calmMs)
+  const use = sumUse(pods, config.loop.calmMs)
   const dwellMs = dwellInForce(memory.steadiness, config)
   const measured = measure(snapshot, memory.measured, { untaggedMilli: use.untaggedMilli, dwellMs }, config)
   const { inputs, stale, blind } = measured
@@ -98,12 +112,10 @@ export function suppressCpu(
     steadiness: steadiness.state,
     ladder: rungs.state,
   }
+  const sharing = sharingOf(snapshot, pods, memory.sharing)
+  const held = allowanceClaims({ snapshot, pods, state, use, sharing, blind, otBound: ot.bound, split: memory.split }, config)
   return {
-    claims: [
-      (blind ? blindRootClaim : rootClaim)(snapshot, state, use, config),
-      ...otClaims(pods, state, ot.bound),
-      ...rungs.claims,
-    ],
+    claims: [...held.claims, ...rungs.claims, ...unfollowedClaims(snapshot, pods, sharing)],
     state,
     memory: {
       measured: measured.memory,
@@ -112,6 +124,8 @@ export function suppressCpu(
       beDemandMilli: demandMilli,
       steadiness: steadiness.memory,
       rungs: rungs.memory,
+      sharing,
+      ...(held.split === undefined ? {} : { split: held.split }),
       ...(guard.memory === undefined ? {} : { pressure: guard.memory }),
     },
     evicts: rungs.evicts,

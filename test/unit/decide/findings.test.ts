@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { decide, EMPTY_MEMORY } from '../../../src/decide/index.ts'
-import type { FindingCode, PodFinding, QosClass } from '../../../src/model/index.ts'
+import { type FindingCode, podFromObject, type PodFinding, type QosClass } from '../../../src/model/index.ts'
 import { DEFAULTS } from '../../support/config.ts'
 import { type PodLiteral, snapshotOf } from '../../support/snapshots.ts'
 
@@ -15,6 +15,7 @@ const label = (value: string): Readonly<Record<string, string>> => ({ [KEY]: val
 const full = (resource: string): string => `kube-agent.io/${resource}`
 const BE = { 'be-cpu': 4, 'be-memory': 2 } as const
 const OT = { 'ot-cpu': 4, 'ot-memory': 2 } as const
+const GPU = { 'nvidia.com/gpu': '500m' }
 
 function findingsOf(...pods: readonly Pod[]): {
   readonly findings: readonly PodFinding[]
@@ -75,6 +76,12 @@ const CASES: Readonly<Record<FindingCode, Cases>> = {
     ['with an offline label, told once', { qos: 'Burstable', labels: label('BE'), asks: BE }, 'LS', {}],
     ['with an online label', { qos: 'Burstable', labels: label('LSR'), requestsMilli: 1000, asks: BE }, 'LSR', {}],
   ],
+  fraction: [
+    ['a part of a unit of CPU', { asks: BE, fractions: { 'be-cpu': '3500m' } }, 'BE', { asked: '3500m', taken: 4 }],
+    ['on an online pod', { qos: 'Burstable', asks: OT, fractions: { 'ot-memory': '1.5' } }, 'LS', { asked: '1.5', taken: 2 }],
+  ],
+  // Not by what it asks for: unfollowed.test.ts.
+  unfollowed: [],
   noExclusiveCpus: [
     [
       'more than the node has',
@@ -103,7 +110,7 @@ describe('findings', () => {
       ...details,
     })
     const others = findings.filter((finding) => finding.code !== code).map((finding) => finding.code)
-    expect(others).toEqual(code === 'initContainer' && pod.qos === 'Burstable' ? ['requestsToo'] : [])
+    expect(others).toEqual(pod.qos === 'Burstable' && (code === 'initContainer' || code === 'fraction') ? ['requestsToo'] : [])
   })
 
   it.each<[string, Pod]>([
@@ -120,6 +127,19 @@ describe('findings', () => {
 
   it.each(['Succeeded', 'Failed'] as const)('none about a pod that has %s', (phase) => {
     expect(findingsOf({ phase, asks: { 'be-cpu': 1 }, labels: label('x') }).findings).toEqual([])
+  })
+
+  it('tell of a fraction of the agent’s own resources only', () => {
+    const foreign = podFromObject(
+      { kind: 'Pod', metadata: { name: 'g', uid: 'g' }, spec: { containers: [{ name: 'a', resources: { limits: GPU } }] } },
+      'test',
+    )
+    const [pod] = snapshotOf({ pods: [{ uid: 'g' }] }).pods.pods
+    if (foreign === undefined || pod === undefined) throw new Error('no pod')
+    const { pods, ...rest } = snapshotOf()
+    const snapshot = { ...rest, pods: { ...pods, pods: [{ ...pod, spec: foreign }] } }
+    expect(foreign.fractions).toEqual(GPU)
+    expect(decide(snapshot, EMPTY_MEMORY, DEFAULTS).decision.findings).toEqual([])
   })
 
   it('name a static pod by the UID that the API server knows', () => {

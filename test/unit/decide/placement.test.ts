@@ -220,6 +220,27 @@ describe('LSX and LSR pods', () => {
   })
 })
 
+describe('offline pods without a share of the pool', () => {
+  const dedicatedOnly = { dedicatedCpus: '6-7', lsSharePermyriad: 0 }
+
+  it('run on the dedicated CPUs and nowhere else', () => {
+    const node = new Node(dedicatedOnly).decide([BE('a'), LS('ls')])
+    expect([node.cpus(BE('a')), node.cpus(LS('ls'))]).toEqual(['6-7', '0-5'])
+    expect(node.because(BE('a'))).toMatchObject({ dedicated: '6-7', shared: '' })
+  })
+
+  it('and on what LSR pods share, if they do', () => {
+    const pods = [LSR('r', 2), BE('a')]
+    expect(CpuSet.parse(new Node(dedicatedOnly).decide(pods).cpus(BE('a')) ?? '').size).toBe(3)
+    expect(new Node({ ...dedicatedOnly, lsrSharePermyriad: 0 }).decide(pods).cpus(BE('a'))).toBe('6-7')
+  })
+
+  it('get one CPU of the pool, and no more, while all those dedicated are offline', () => {
+    const node = new Node(dedicatedOnly).decide([BE('a'), LS('ls')], { topology: topologyOf('smtOff') })
+    expect(CpuSet.parse(node.cpus(BE('a')) ?? '').size).toBe(1)
+  })
+})
+
 describe('BE pods with exclusive pinning', () => {
   it('get CPUs of their own while there are some, and share the rest with those that find none', () => {
     const node = new Node({ bePinning: 'exclusive', dedicatedCpus: '2-7', lsSharePermyriad: 1, reservedCpus: '0' })

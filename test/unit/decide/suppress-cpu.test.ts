@@ -32,6 +32,20 @@ function rootMilli(decision: Decision | undefined): number | undefined {
   return isQuota(quota) ? quotaMilliCpu(quota) : undefined
 }
 
+/** What a pod's quota comes to. */
+function podMilli(decision: Decision | undefined, uid: string): number | undefined {
+  const quota = decision?.desired.get(`${OFFLINE_ROOT}/pod${uid}`, 'quota')?.setting.value
+  return isQuota(quota) ? quotaMilliCpu(quota) : undefined
+}
+
+/** What this rule wants it to be. */
+function suppressed(decision: Decision | undefined, uid: string): number | undefined {
+  const resolved = decision?.desired.get(`${OFFLINE_ROOT}/pod${uid}`, 'quota')
+  const claims = resolved === undefined ? [] : [resolved.winner, ...resolved.losers]
+  const value = claims.find(({ rule }) => rule === 'suppressCpu')?.value
+  return isQuota(value) ? quotaMilliCpu(value) : undefined
+}
+
 // 8 CPUs: watermark 5200, margin 200, floor 160, growth 800 a second.
 describe('suppressCpu', () => {
   it('leaves to offline work what the watermark leaves', () => {
@@ -82,6 +96,28 @@ describe('suppressCpu', () => {
     ])
     // A node on which nothing runs is idle.
     expect(allowances(ticks(first, standing(3000, 0)))).toEqual([1000, 1800])
+  })
+
+  it.each([
+    ['more than the whole node does', 3000, 3801],
+    ['more than all CPUs', 12_000, 8801],
+  ])('takes offline work that seems to use %s for no reading, until the two counters agree', (_, nodeMilli, offlineMilli) => {
+    const first = { nowMs: 0, nodeMilli: 4500, offlineMilli: 500 }
+    const lie = (nowMs: number): SnapshotLiteral => ({ nowMs, nodeMilli, offlineMilli })
+    const decisions = ticks(first, lie(1000), lie(6000), lie(6001), { nowMs: 7001, nodeMilli: 4500, offlineMilli: 500 })
+    expect(allowances(decisions)).toEqual([1000, 1000, 1000, 160, 960])
+    expect(decisions.map(({ abstentions }) => abstentions.some(({ rule }) => rule === 'suppressCpu'))).toEqual([
+      false,
+      true,
+      true,
+      true,
+      false,
+    ])
+  })
+
+  it('bears with what a clock tick on each CPU may hide from the node: 10 ms of 100 ms on 8 CPUs', () => {
+    const [decision] = ticks({ nodeMilli: 3000, offlineMilli: 3800 })
+    expect(decision?.suppression?.inputs).toMatchObject({ onlineMilli: 0, offlineMilli: 3800 })
   })
 
   it('holds without a reading, and sinks to the floor past staleMs (I9)', () => {
@@ -158,26 +194,22 @@ describe('suppressCpu', () => {
       expect(blind({}).map(rootMilli)).toEqual([undefined, undefined, 160])
     })
 
-    it('leaves untagged pods a growth step of room, whose use it can not read either', () => {
-      const pods = [{ uid: 'untagged' }]
-      expect(
-        blind({ ...standing(3000), pods })
-          .map(rootMilli)
-          .at(-1),
-      ).toBe(160 + 800)
-      expect(
-        blind({ ...standing(3000), pods: [{ uid: 'untagged', present: false }] })
-          .map(rootMilli)
-          .at(-1),
-      ).toBe(160)
+    it('holds BE pods to the floor one by one where online pods live beside them, and those to nothing', () => {
+      const pods = [{ uid: 'untagged' }, { uid: 'be', asks: { 'be-cpu': 20 } }]
+      const last = blind({ ...standing(3000), pods }).at(-1)
+      expect([rootMilli(last), podMilli(last, 'be')]).toEqual([160 + 8000, 160])
+      const gone = [
+        { uid: 'untagged', present: false },
+        { uid: 'be', asks: { 'be-cpu': 20 } },
+      ]
+      expect(rootMilli(blind({ ...standing(3000), pods: gone }).at(-1))).toBe(160)
     })
 
-    it('widens nothing', () => {
-      expect(
-        blind({ ...standing(300), pods: [{ uid: 'untagged' }] })
-          .map(rootMilli)
-          .at(-1),
-      ).toBe(300)
+    it('widens nothing for groups that may be anybody’s', () => {
+      const pods = [{ uid: 'untagged' }]
+      const unlisted = [`${OFFLINE_ROOT}/podstranger`]
+      expect(rootMilli(blind({ ...standing(300), pods, unlisted }).at(-1))).toBe(300)
+      expect(rootMilli(blind({ ...standing(3000), pods, unlisted }).at(-1))).toBe(160 + 800)
     })
 
     it('grows in steps from the floor once it can read', () => {
@@ -213,28 +245,79 @@ describe('suppressCpu', () => {
 
   it('does not grow by restarting again and again beside an untagged pod (I7)', () => {
     let quota = quotaOf(2000)
+    const allowed: (number | undefined)[] = []
     for (let life = 0; life < 5; life += 1) {
       const pods = [{ uid: 'a', usesMilli: 300 }]
-      const [decision] = ticks({
-        nodeMilli: 1300,
-        offlineMilli: 300,
-        pods,
-        actual: [{ group: OFFLINE_ROOT, kind: 'quota', value: quota }],
-      })
+      const actual = [{ group: OFFLINE_ROOT, kind: 'quota', value: quota } as const]
+      const [decision] = ticks({ nodeMilli: 1300, offlineMilli: 300, pods, actual })
+      allowed.push(decision?.suppression?.allowanceMilli)
       quota = quotaOf(rootMilli(decision) ?? Number.NaN)
     }
-    expect(quotaMilliCpu(quota)).toBe(2000)
+    // What the first one found does not say what of it the untagged pod had.
+    expect(allowed).toEqual([900, 900, 900, 900, 900])
   })
 
-  it.each(['UNTAGGED', 'LS', 'SYSTEM'])(
-    'counts a BestEffort pod of class %s as online and gives it room under the root',
-    (value) => {
-      const pods = [{ uid: 'a', usesMilli: 500, labels: { 'kube-agent.io/qos-class': value } }]
-      const [decision] = ticks({ nodeMilli: 2000, offlineMilli: 1500, pods })
+  describe.each(['UNTAGGED', 'LS', 'SYSTEM'])('beside a BestEffort pod of class %s', (value) => {
+    const online = { uid: 'a', usesMilli: 500, labels: { 'kube-agent.io/qos-class': value } }
+    const be = { uid: 'be', asks: { 'be-cpu': 80 }, usesMilli: 1000 }
+    const ot = { uid: 'ot', asks: { 'ot-cpu': 80 }, usesMilli: 0 }
+
+    it('counts that as online, and holds BE and OT pods themselves to the allowance, and the root to more than there is', () => {
+      const [decision] = ticks({ nodeMilli: 2000, offlineMilli: 1500, pods: [online, be] })
       expect(decision?.suppression?.inputs).toMatchObject({ offlineMilli: 1000, onlineMilli: 1000 })
-      expect(rootMilli(decision)).toBe(4000 + 500 + 800)
-    },
-  )
+      expect([rootMilli(decision), podMilli(decision, 'be'), podMilli(decision, 'a')]).toEqual([4000 + 8000, 4000, undefined])
+    })
+
+    it('takes what OT has from BE, and both together never have more than the allowance', () => {
+      const [, decision] = ticks(
+        { nowMs: 0, nodeMilli: 2000, offlineMilli: 1500, pods: [online, be, ot] },
+        { nowMs: 50, nodeMilli: 6500, offlineMilli: 1500, pods: [online, be, ot] },
+      )
+      expect(decision?.suppression).toMatchObject({ allowanceMilli: 160, otAllowanceMilli: 80 })
+      expect([podMilli(decision, 'be'), podMilli(decision, 'ot')]).toEqual([80, 80])
+    })
+
+    it('goes on from the allowance that stands after a restart, whatever the pod used of the root', () => {
+      const actual = [{ group: OFFLINE_ROOT, kind: 'quota', value: quotaOf(600 + 8000) } as const]
+      const [first, second] = ticks(
+        { nowMs: 0, nodeMilli: 2000, offlineMilli: 1500, pods: [online, be], actual },
+        { nowMs: 1000, nodeMilli: 2000, offlineMilli: 1500, pods: [online, be] },
+      )
+      expect(allowances([first, second].filter((one) => one !== undefined))).toEqual([600, 1400])
+      expect(podMilli(first, 'be')).toBe(600)
+    })
+
+    it('holds that pod to its use and one growth step while somebody is there whom no source lists', () => {
+      const unlisted = [`${OFFLINE_ROOT}/podstranger`]
+      const [decision] = ticks({ nodeMilli: 2000, offlineMilli: 1500, pods: [online, be], unlisted })
+      expect([rootMilli(decision), podMilli(decision, 'be')]).toEqual([4000 + 500 + 800, 4000])
+      const elsewhere = ticks({ nodeMilli: 2000, offlineMilli: 1500, pods: [online, be], unlisted: ['/kubepods/burstable/podx'] })
+      expect(elsewhere.map(rootMilli)).toEqual([4000 + 8000])
+    })
+
+    it('is back at one quota for all once the pod is gone, but not while its group may be among those that nobody lists', () => {
+      const gone = (nowMs: number, unlisted: readonly string[]): SnapshotLiteral => ({
+        nowMs,
+        nodeMilli: 1500,
+        offlineMilli: 1000,
+        pods: [be],
+        unlisted,
+      })
+      const [, ending, ended] = ticks(
+        { nowMs: 0, nodeMilli: 2000, offlineMilli: 1500, pods: [online, be] },
+        gone(1000, [`${OFFLINE_ROOT}/poda`]),
+        gone(2000, []),
+      )
+      expect([rootMilli(ending), podMilli(ending, 'be')]).toEqual([4000 + 800, 4000])
+      expect([rootMilli(ended), ended?.suppression?.allowanceMilli]).toEqual([4500, 4500])
+      expect(suppressed(ended, 'be')).toBeUndefined()
+    })
+
+    it.each(['Succeeded', 'Failed'] as const)('has one quota for all when the pod has %s', (phase) => {
+      const [decision] = ticks({ nodeMilli: 2000, offlineMilli: 1500, pods: [{ ...online, phase }, be] })
+      expect(rootMilli(decision)).toBe(4000)
+    })
+  })
 
   it('gives no room under the root to a pod that does not live there', () => {
     const pods = [{ uid: 'a', qos: 'Guaranteed', usesMilli: 3000, labels: { 'kube-agent.io/qos-class': 'UNTAGGED' } }] as const
@@ -243,19 +326,14 @@ describe('suppressCpu', () => {
     expect(rootMilli(decision)).toBe(2000)
   })
 
-  it('splits the OT allowance by what OT pods asked for, and whole', () => {
+  it('splits the OT allowance by what OT pods asked for, beyond the least for each, and whole', () => {
     const pods = [
       { uid: 'a', asks: { 'ot-cpu': 10 } },
       { uid: 'b', asks: { 'ot-cpu': 30 } },
     ]
     const [decision] = ticks({ nodeMilli: 1000, pods })
-    const milli = ['a', 'b'].map((uid) => {
-      const winner = decision?.desired.get(`${OFFLINE_ROOT}/pod${uid}`, 'quota')
-      const all = winner === undefined ? [] : [winner.winner, ...winner.losers]
-      const claim = all.find(({ rule }) => rule === 'suppressCpu')?.value
-      return isQuota(claim) ? quotaMilliCpu(claim) : undefined
-    })
-    expect(milli).toEqual([1000, 3000])
+    const milli = ['a', 'b'].map((uid) => suppressed(decision, uid))
+    expect(milli).toEqual([1005, 2995])
   })
 
   it('stays within bounds when CPUs go away or the floor rises while sensors are silent (I5)', () => {

@@ -26,6 +26,11 @@ const EXAMPLES: { readonly [Code in FindingCode]: readonly Extract<PodProblem, {
     { code: 'noExclusiveCpus', qosClass: 'LSX', wantedCpus: 8, freeCpus: 6 },
     { code: 'noExclusiveCpus', qosClass: 'LSR', wantedCpus: 1, freeCpus: 0 },
   ],
+  fraction: [{ code: 'fraction', resource: be, asked: '1500m', taken: 2 }],
+  unfollowed: [
+    { code: 'unfollowed', standsStill: true },
+    { code: 'unfollowed', standsStill: false },
+  ],
   noCpuRequest: [{ code: 'noCpuRequest', qosClass: 'LSR' }],
 }
 

@@ -117,12 +117,17 @@ describe('containers', () => {
     ['0.5', 1],
     ['1500m', 2],
     [2.25, 3],
-  ])('refuse a part of a unit and say what to write: %j', (amount, whole) => {
+  ])('count a part of a unit as a whole one, and keep what was written: %j', (amount, whole) => {
     const spec = { containers: [{ name: 'main', resources: { limits: { 'kube-agent.io/be-cpu': amount } } }] }
-    expect(() => podOf({ spec })).toThrow(
-      `resources.limits.kube-agent.io/be-cpu: expected a whole number of units, got ${JSON.stringify(amount)}: ` +
-        `a unit can't be divided, so write ${whole}`,
-    )
+    const { extended, containers, fractions } = podOf({ spec })
+    expect(extended).toEqual({ 'kube-agent.io/be-cpu': whole })
+    expect(containers[0]?.extended).toEqual(extended)
+    expect(fractions).toEqual({ 'kube-agent.io/be-cpu': String(amount) })
+  })
+
+  it('that are whole are no fractions, however they are written', () => {
+    const spec = { containers: [{ name: 'main', resources: { limits: { 'kube-agent.io/be-cpu': '3000m', cpu: '1500m' } } }] }
+    expect(podOf({ spec })).not.toHaveProperty('fractions')
   })
 })
 

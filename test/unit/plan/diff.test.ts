@@ -5,11 +5,12 @@
 import { describe, expect, it } from 'vitest'
 import { merge } from '../../../src/decide/merge.ts'
 import type { Claim, GroupPath, KnobSetting } from '../../../src/model/index.ts'
-import { formatKnobValue, micros, PARTLY_TAGGED, quotaOf, type Quota } from '../../../src/model/index.ts'
+import { formatKnobValue, isQuota, micros, PARTLY_TAGGED, quotaOf, type Quota } from '../../../src/model/index.ts'
+import { diff } from '../../../src/plan/index.ts'
 import { ModelKernel } from '../../../src/sim/index.ts'
 import { JournaledNode, NOTHING, withDirectory } from '../../support/journaled-node.ts'
 import { topologyOf } from '../../support/snapshots.ts'
-import { textOf } from '../../support/trees.ts'
+import { readAll, textOf } from '../../support/trees.ts'
 import { bed, cpus, MAIN, POD, quota, ROOT, wish } from './bed.ts'
 
 const inPeriod = (quotaUs: number, periodUs: number): Quota => ({ quotaUs: micros(quotaUs), periodUs: micros(periodUs) })
@@ -43,13 +44,42 @@ describe('diff under v1', () => {
     })
   })
 
-  it('gives a child its original in full when the parent grows, shrinks and grows again', () => {
+  it('gives a child that nobody claims its original when the parent has as much, and the parent’s while it has less', () => {
     bed('v1', ({ kernel, reach }) => {
       kernel.writeKnob(MAIN, quota(2000))
       for (const milli of [3000, 500, 700, 200, 4000, 1000, 2000]) {
         reach(wish(ROOT, quota(milli)))
-        expect(kernel.readKnob(MAIN, 'quota')).toEqual(quotaOf(Math.min(milli, 2000)))
+        expect(kernel.readKnob(MAIN, 'quota')).toEqual(milli < 2000 ? { quotaUs: null, periodUs: 100_000 } : quotaOf(2000))
       }
+    })
+  })
+
+  it('lifts what stands in the way of a root that shrinks also while a rule can not decide yet, and lifts nothing else', () => {
+    bed('v1', ({ kernel, reach, node }) => {
+      reach(wish(POD, quota(3000)))
+      kernel.writeKnob(MAIN, quota(2000))
+      const plan = diff({
+        desired: merge([wish(ROOT, quota(1000))]),
+        actual: readAll(kernel),
+        journaled: node.journal.entries,
+        capabilities: kernel.capabilities,
+        settled: false,
+      })
+      const steps = plan.map(({ group, value }) => [group, isQuota(value) ? value.quotaUs : undefined])
+      expect(steps).toEqual([
+        [POD, null],
+        [MAIN, null],
+        [ROOT, 100_000],
+      ])
+      for (const step of plan) expect(kernel.writeKnob(step.group, step)).toEqual({ is: 'applied' })
+      const raised = diff({
+        desired: merge([wish(ROOT, quota(4000))]),
+        actual: readAll(kernel),
+        journaled: node.journal.entries,
+        capabilities: kernel.capabilities,
+        settled: false,
+      })
+      expect(raised).toEqual([])
     })
   })
 

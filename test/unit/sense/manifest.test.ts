@@ -107,12 +107,19 @@ describe('amounts', () => {
     expect(podOf(manifest([one, one])).extended).toEqual({ 'x.io/be-cpu': 4 })
   })
 
-  it.each([0.5, '1500m', '0.1', -1, '', ' ', '0x10', 'ten', '1e30', true, [], {}, null])(
-    'refuses extended units of %j',
-    (amount) => {
-      expect(problemOf(manifest([{ limits: { 'x.io/be-cpu': amount } }]))).toContain('be-cpu')
-    },
-  )
+  it.each([
+    [0.5, 1],
+    ['1500m', 2],
+    ['0.1', 1],
+  ])('keeps a pod that asks for a fraction, %j, and counts it as %d units', (amount, units) => {
+    const pod = podOf(manifest([{ limits: { 'x.io/be-cpu': amount, 'nvidia.com/gpu': '500m' } }]))
+    expect(pod.extended).toEqual({ 'x.io/be-cpu': units, 'nvidia.com/gpu': 1 })
+    expect(pod.fractions).toEqual({ 'x.io/be-cpu': String(amount), 'nvidia.com/gpu': '500m' })
+  })
+
+  it.each([-1, '', ' ', '0x10', 'ten', '1e30', true, [], {}, null])('refuses extended units of %j', (amount) => {
+    expect(problemOf(manifest([{ limits: { 'x.io/be-cpu': amount } }]))).toContain('be-cpu')
+  })
 
   it.each(['1 CPU', '', '-1', '1,5', true, '1'.repeat(1000)])('refuses a CPU request of %j with one short line', (amount) => {
     const problem = problemOf(manifest([{ requests: { cpu: amount } }]))

@@ -306,6 +306,7 @@ describe('pace', () => {
       'readNodeMemory',
       ...['cpu', 'memory', 'io'].map((resource) => `readNodePressureUs ${resource}`),
       'readRunnable',
+      `readTasks ${OFFLINE_ROOT}`,
       `readKnob ${OFFLINE_ROOT} quota`,
     ])
     expect(hot.pods.pods).toBe(calm.pods.pods)
@@ -333,6 +334,7 @@ describe('pace', () => {
       'readCpuUsageUs /kubepods',
       `readCpuUsageUs ${OFFLINE_ROOT}`,
       'readRunnable',
+      `readTasks ${OFFLINE_ROOT}`,
       'readNodeMemory',
     ])
     bed.sense('hot', 0)
