@@ -42,6 +42,7 @@ export function openWriting(config: Config, { kernel }: Pick<OpenedKernel, 'kern
     bootId: readFileSync(join(config.paths.proc, 'sys/kernel/random/boot_id'), 'latin1').trim(),
     maxBytes: config.journal.maxBytes,
     groupId: (group) => kernel.groupId(group),
+    now: () => performance.now(),
   })
   return { journal, actuator: new Actuator(kernel, journal) }
 }
@@ -83,10 +84,11 @@ export function composeAgent({
   ...rest
 }: AgentParts): ComposedAgent {
   const pods = rest.pods ?? openPodDirectory(config)
+  const stopwatch = (): number => performance.now()
   try {
     const agent = new Agent({
       kernel: node.kernel,
-      sensor: new Sensor({ kernel: node.kernel, pods, layout: node.layout, windowMs: config.suppressCpu.windowMs }),
+      sensor: new Sensor({ kernel: node.kernel, pods, layout: node.layout, windowMs: config.suppressCpu.windowMs, stopwatch }),
       config,
       mode,
       ...(writing === undefined ? {} : { writing }),
@@ -94,7 +96,7 @@ export function composeAgent({
       ...(evictor === undefined ? {} : { evictor }),
       ...(tape === undefined ? {} : { tape }),
       sink,
-      stopwatch: () => performance.now(),
+      stopwatch,
       cpuMs,
     })
     return { agent, pods }

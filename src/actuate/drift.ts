@@ -257,7 +257,10 @@ export class DriftWatch {
   }
 }
 
-/** What fighting for costs some µs a tick, and conceding would leave online work without protection. */
+/**
+ * What fighting for costs some µs a tick, and conceding would leave online work without protection: freezing, and the quotas of all offline
+ * pods, of which the ones below the root hold them where online pods live there too.
+ */
 function isSuppression(group: GroupPath, kind: KnobKind, bestEffort: GroupPath): boolean {
-  return kind === 'freeze' || (kind === 'quota' && group === bestEffort)
+  return kind === 'freeze' || (kind === 'quota' && (group === bestEffort || group.startsWith(`${bestEffort}/`)))
 }

@@ -213,7 +213,10 @@ export function tellCluster(
   { config, teardown }: { readonly config: Config; readonly teardown: Teardown },
 ): void {
   if (statsOf(evictor, reporter) === undefined) return
+  if (reporter !== undefined) recorder.watch('sink', () => reporter.runs)
+  if (evictor instanceof ApiEvictor) recorder.watch('sink', () => [evictor.run])
   const telling = setInterval(() => {
+    reporter?.trouble(recorder.troubles(realNow().nowMs))
     const stats = statsOf(evictor, reporter)
     if (stats !== undefined) recorder.cluster({ server, ...stats })
   }, config.loop.calmMs)

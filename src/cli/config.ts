@@ -1,7 +1,7 @@
 /** The verb `config`: check a file, or show what is in force and where each value came from. */
 import { adviceOn, configJsonSchema, loadConfig, renderConfig, renderConfigJson } from '../config/index.ts'
 import { AgentError, EXIT } from '../model/index.ts'
-import { CONFIG_FLAGS } from './args.ts'
+import { CONFIG_FLAGS, PATH_FLAGS } from './args.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
 
@@ -14,7 +14,7 @@ check  reads FILE, reports every problem with its line and column, and exits 3 i
 show   prints every setting with its value and its origin: default, FILE:LINE or a flag.
 schema prints the JSON Schema of the configuration (draft 2020-12), for editors and for checks before a
        file reaches a node. What may not be combined, and how settings relate, only check knows.`,
-  flags: { ...CONFIG_FLAGS, json: { type: 'boolean', help: 'Print JSON.' } },
+  flags: { ...CONFIG_FLAGS, ...PATH_FLAGS, json: { type: 'boolean', help: 'Print JSON.' } },
   maxOperands: 2,
   operands: [['check', 'show', 'schema'], { after: { check: 'file' } }],
   run: async (parsed) => {

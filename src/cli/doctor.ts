@@ -1,5 +1,5 @@
 /** The verb `doctor`: what on a node stands in the way of the agent, before it runs there or while it does, and what to do about it. */
-import { CONFIG_FLAGS, textFlag } from './args.ts'
+import { CONFIG_FLAGS, PATH_FLAGS, textFlag } from './args.ts'
 import { colours } from './colour.ts'
 import { gatherFacts } from './doctor/gather.ts'
 import { countStates, exitCodeOf, judge } from './doctor/judge.ts'
@@ -22,6 +22,7 @@ that only observes fails for the rights and mounts that it is not given. Most is
 Exits 4 when there is a failure, and with --strict also when there is a warning; 0 otherwise.`,
   flags: {
     ...CONFIG_FLAGS,
+    ...PATH_FLAGS,
     'kubelet-config': {
       type: 'string',
       value: 'FILE',

@@ -2,7 +2,7 @@
 import { AgentError, EXIT, OFFLINE_RESOURCES } from '../model/index.ts'
 import { renderExplanation } from '../record/index.ts'
 import { realNow } from '../compose.ts'
-import { CONFIG_FLAGS, JSON_FLAG } from './args.ts'
+import { CONFIG_FLAGS, JSON_FLAG, PATH_FLAGS } from './args.ts'
 import { ADDRESS_FLAGS, ask, type Answer } from './client.ts'
 import { lookOnce } from './once.ts'
 import { configOf } from './settings.ts'
@@ -21,7 +21,7 @@ Examples: kube-agent explain pod shop/web
           kube-agent explain resource be-cpu
           kube-agent explain knob /sys/fs/cgroup/kubepods/besteffort/cpu.max
           kube-agent explain knob shop/web quota`,
-  flags: { ...CONFIG_FLAGS, ...ADDRESS_FLAGS, ...JSON_FLAG },
+  flags: { ...CONFIG_FLAGS, ...PATH_FLAGS, ...ADDRESS_FLAGS, ...JSON_FLAG },
   maxOperands: 3,
   operands: [['pod', 'cpu', 'resource', 'knob', 'group'], { after: { pod: 'pod', resource: OFFLINE_RESOURCES, knob: 'file' } }],
   run: async (parsed) => {

@@ -1,6 +1,7 @@
 /** Finds the verb, runs it, and turns whatever goes wrong into one clear line, a hint and an exit code. */
 import { AgentError, errnoOf, EXIT, messageOf, type ExitCode } from '../model/index.ts'
 import { parseWords, portFlag, renderHelp, type Flags } from './args.ts'
+import { bundle } from './bundle.ts'
 import { completionOf } from './completion.ts'
 import { config } from './config.ts'
 import { burn, demo } from './demo/index.ts'
@@ -53,6 +54,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   record,
   replay,
   doctor,
+  bundle,
   release,
   config,
   completion: completionOf(() => VERBS),

@@ -14,7 +14,7 @@ import {
   renderWish,
   wrap,
 } from '../record/index.ts'
-import { CONFIG_FLAGS, JSON_FLAG } from './args.ts'
+import { CONFIG_FLAGS, JSON_FLAG, PATH_FLAGS } from './args.ts'
 import { lookOnce } from './once.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
@@ -25,7 +25,7 @@ export const plan: Verb = {
   details: `
 Takes readings for two seconds and prints each knob that would be written, from what to what and
 why. Growth that takes several ticks is shown as its first step.`,
-  flags: { ...CONFIG_FLAGS, ...JSON_FLAG },
+  flags: { ...CONFIG_FLAGS, ...PATH_FLAGS, ...JSON_FLAG },
   maxOperands: 0,
   run: async (parsed) => {
     const { config } = configOf(parsed)

@@ -41,6 +41,8 @@ export async function startPlugins(config: Config, { logger, recorder, teardown 
       ...(lastError === undefined ? {} : { lastError }),
     })
   }
+  recorder.watch('source', () => plugins.listingRuns)
+  recorder.watch('sink', () => plugins.pushRuns)
   // Once before anybody can ask: readiness has to know from the start that a kubelet is expected.
   tell()
   const telling = setInterval(tell, config.loop.calmMs)

@@ -8,10 +8,11 @@ import type { Config } from '../config/index.ts'
 import { Loop } from '../loop.ts'
 import { AgentError, EXIT, type ExitCode, messageOf } from '../model/index.ts'
 import { count, createLogger, FileStore, formatDuration, Recorder, type RecordingState } from '../record/index.ts'
-import { CONFIG_FLAGS, durationFlag, JSON_FLAG, textFlag, type Parsed } from './args.ts'
+import { CONFIG_FLAGS, durationFlag, JSON_FLAG, type Parsed, PATH_FLAGS, textFlag } from './args.ts'
 import { nodeNameOf, openCluster } from './cluster.ts'
-import { recordedSink, recordingInto } from './recording.ts'
+import { endRecording, recordedSink, recordingInto } from './recording.ts'
 import { configOf } from './settings.ts'
+import { cutOff } from './slow-writes.ts'
 import { stopSignal } from './teardown.ts'
 import { print, type Verb } from './verb.ts'
 import { VERSION } from './version.ts'
@@ -32,6 +33,7 @@ good in each case. It holds the names and labels of the pods on the node, and is
 A running agent keeps a recording with recording.enabled: true. Decide again with kube-agent replay.`,
   flags: {
     ...CONFIG_FLAGS,
+    ...PATH_FLAGS,
     for: { type: 'string', value: 'TIME', help: 'How long, as in 90s, 10m or 1h. Default: 30s.' },
     out: { type: 'string', short: 'o', value: 'FILE', help: 'A file that is not there yet. Default: NODE-TIME.recording.' },
     ...JSON_FLAG,
@@ -88,9 +90,13 @@ async function recordNode(
     loop.stop()
     cluster.close()
   }
-  await recording.end().catch((thrown: unknown) => {
+  const end = await endRecording(recording).catch((thrown: unknown) => {
     throw new AgentError('E_RECORDING', `can't write ${path}: ${messageOf(thrown)}`, { hint: WRITE_HINT, cause: thrown })
   })
+  if (end === 'hangs') {
+    cutOff()
+    throw new AgentError('E_RECORDING', `can't write ${path}: the disk does not answer`, { hint: WRITE_HINT })
+  }
   return tell(parsed, path, recording.state, realNow().nowMs - began.nowMs)
 }
 

@@ -13,7 +13,7 @@ import {
   type ConfigSources,
   type LoadedConfig,
 } from '../config/index.ts'
-import { changeLevel, type Logger, type Recorder } from '../record/index.ts'
+import type { LogLevels, Recorder } from '../record/index.ts'
 
 /** Polled, not watched: a ConfigMap is a chain of symbolic links that is swapped above the file. */
 const POLL_MS = 2000
@@ -91,7 +91,7 @@ export interface FollowedConfig {
 export function followConfig(
   first: LoadedConfig,
   sources: ConfigSources,
-  { agent, recorder, logger }: { readonly agent: Agent; readonly recorder: Recorder; readonly logger: Logger },
+  { agent, recorder, levels }: { readonly agent: Agent; readonly recorder: Recorder; readonly levels: LogLevels },
 ): FollowedConfig {
   let current = first
   const waiting = new Set<string>()
@@ -101,8 +101,8 @@ export function followConfig(
       recorder.configReload('rejected', result.error.message)
       return
     }
-    // Also where nothing has changed: a reload puts back the level that somebody set over HTTP.
-    changeLevel(logger, result.loaded.config.log.level)
+    // Also where nothing has changed: a reload puts back the level that somebody set over HTTP or by a signal.
+    levels.configure(result.loaded.config.log.level)
     if (result.changed.length === 0) {
       recorder.configReload('unchanged')
       return

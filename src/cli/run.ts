@@ -12,15 +12,16 @@ import { kubeletSocketProblem } from '../kubelet/index.ts'
 import { raiseOwnPriority, readHostFacts, requireWritable, type OpenedKernel } from '../kernel/index.ts'
 import { Loop } from '../loop.ts'
 import { AgentError, EXIT, MODES, type ExitCode } from '../model/index.ts'
-import { briefStatus, createLogger, Recorder, type Logger } from '../record/index.ts'
-import { startHttp } from '../serve/index.ts'
-import { CONFIG_FLAGS } from './args.ts'
+import { briefStatus, createLogger, LogLevels, Recorder, type Logger } from '../record/index.ts'
+import { type FlagInForce, startHttp } from '../serve/index.ts'
+import { CONFIG_FLAGS, type Flags, PATH_FLAGS } from './args.ts'
 import { apiServerOf, nodeNameOf, openCluster, sinkOf, tellCluster } from './cluster.ts'
+import { flagsInForce } from './flags-in-force.ts'
 import { startPlugins } from './plugins.ts'
 import { keepRecording } from './recording.ts'
 import { followConfig } from './reload.ts'
 import { configSources } from './settings.ts'
-import { awaitSlowWrites, cutOffSlowWrites } from './slow-writes.ts'
+import { awaitSlowWrites, cutOff } from './slow-writes.ts'
 import { openSupervision } from './supervise.ts'
 import { stopSignal, Teardown, type StopSignal } from './teardown.ts'
 import type { Verb } from './verb.ts'
@@ -30,6 +31,12 @@ const SOCKET_POLL_MS = 200
 /** A loop that has not turned for this long is stuck. */
 const LIVE_MS = 10_000
 
+const FLAGS: Flags = {
+  ...CONFIG_FLAGS,
+  ...PATH_FLAGS,
+  mode: { type: 'string', value: 'MODE', completes: MODES, help: 'observe (default), plan, or enforce.' },
+}
+
 export const run: Verb = {
   usage: 'kube-agent run [--mode MODE] [--config FILE]',
   summary: 'Run the agent on this node.',
@@ -38,21 +45,23 @@ Without --mode or a configuration it only observes: it senses and decides, shows
 /statusz, and neither writes to a cgroup nor advertises anything. --mode enforce does both.
 
 On SIGTERM or SIGINT it ends within seconds. What it wrote stays in force (onExit: hold), so that a
-restart disturbs no pod; with onExit: release, or later with kube-agent release, every knob goes back.`,
-  flags: {
-    ...CONFIG_FLAGS,
-    mode: { type: 'string', value: 'MODE', completes: MODES, help: 'observe (default), plan, or enforce.' },
-  },
+restart disturbs no pod; with onExit: release, or later with kube-agent release, every knob goes back.
+
+SIGHUP reads the configuration again, and puts the configured log level back. SIGUSR2 puts the log level
+debug in force (trace where debug is the configured one), and the next SIGUSR2 the configured one.`,
+  flags: FLAGS,
   maxOperands: 0,
-  run: async (parsed) => runAgent(configSources(parsed)),
+  run: async (parsed) => runAgent(configSources(parsed), flagsInForce(FLAGS, parsed, process.env)),
 }
 
-async function runAgent(sources: ConfigSources): Promise<ExitCode> {
+async function runAgent(sources: ConfigSources, flags: readonly FlagInForce[]): Promise<ExitCode> {
   // Sockets and files that the agent makes are for its own user alone; the kubelet runs as the same.
   process.umask(0o077)
   const loaded = loadConfig(sources)
   const { config } = loaded
   const logger = createLogger(config.log.level)
+  const levels = new LogLevels(logger, config.log.level)
+  process.on('SIGUSR2', () => levels.toggle())
   const stop = stopSignal()
   // A mistake in the configuration is told before anything about the node.
   apiServerOf(config, process.env)
@@ -72,9 +81,13 @@ async function runAgent(sources: ConfigSources): Promise<ExitCode> {
       teardown.add(() => void actuator.stopSlowWrites())
       for (const problem of raiseOwnPriority(config.own)) logger.warn({ problem }, 'own priority not raised')
       logger.info({ journal: journal.path, knobs: journal.entries.size, damagedLines: journal.damagedLines }, 'journal opened')
+      const { damage } = journal.health
+      if (damage !== undefined) logger.error({ damage }, 'restore journal damaged; see kube-agent doctor')
     }
     const { agent, loop } = await start(loaded, sources, {
       logger,
+      levels,
+      flags,
       node,
       stop,
       teardown,
@@ -89,7 +102,7 @@ async function runAgent(sources: ConfigSources): Promise<ExitCode> {
     return config.onExit === 'release' ? releaseOnExit(agent, logger) : EXIT.ok
   } finally {
     await teardown.run(logger)
-    if (writing !== undefined && writing.actuator.underWay > 0) cutOffSlowWrites()
+    if (teardown.hangs || (writing !== undefined && writing.actuator.underWay > 0)) cutOff()
   }
 }
 
@@ -111,6 +124,8 @@ async function waitForKubelet(config: Config, stop: StopSignal): Promise<'there'
 
 interface Parts {
   readonly logger: Logger
+  readonly levels: LogLevels
+  readonly flags: readonly FlagInForce[]
   readonly node: OpenedKernel
   readonly stop: StopSignal
   readonly teardown: Teardown
@@ -124,7 +139,7 @@ interface Started {
 
 /** Registers, starts the loop and then what can wait. Whatever was started is on the teardown by the time something throws. */
 async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts): Promise<Started> {
-  const { logger, node, stop, teardown, writing } = parts
+  const { logger, levels, flags, node, stop, teardown, writing } = parts
   const { config } = loaded
   const began = realNow()
   const recorder = new Recorder({
@@ -135,6 +150,7 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts)
     startedWallMs: began.wallMs,
     startedMs: began.nowMs,
     maxPodSeries: config.metrics.perPod ? config.metrics.maxPods : 0,
+    levels,
   })
   const advertises = writing !== undefined && config.kubelet.enabled
   const plugins = advertises ? await startPlugins(config, { logger, recorder, teardown }) : undefined
@@ -162,12 +178,15 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts)
   const loop = new Loop({ agent, guardMs: config.loop.guardMs, now: realNow })
   teardown.add(() => loop.stop())
   pods.onChange(() => loop.wantTick())
+  recorder.watch('source', () => agent.runs.source)
+  recorder.watch('rule', () => agent.runs.rule)
+  if (writing !== undefined) recorder.watch('sink', () => [writing.journal.run])
   loop.start()
-  const followed = followConfig(loaded, sources, { agent, recorder, logger })
+  const followed = followConfig(loaded, sources, { agent, recorder, levels })
   teardown.add(() => followed.stop())
   if (config.http.enabled) {
     const liveMaxAgeMs = Math.max(LIVE_MS, config.loop.calmMs * 5)
-    const shown = { configText: followed.text, configJson: followed.json }
+    const shown = { configText: followed.text, configJson: followed.json, flags }
     const http = await startHttp({ ...config.http, ...shown, recorder, now: realNow, logger, liveMaxAgeMs })
     teardown.add(() => http.close())
     logger.info({ host: config.http.host, port: http.port }, 'serving HTTP')

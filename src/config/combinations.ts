@@ -107,6 +107,13 @@ export const COMBINATIONS: readonly Combination[] = [
         : undefined,
   },
   {
+    keys: ['placement.lsSharePermyriad', 'placement.dedicatedCpus'],
+    problem: ({ placement: { lsSharePermyriad: share, dedicatedCpus: dedicated } }) =>
+      share === 0 && dedicated.isEmpty
+        ? '0 needs CPUs in placement.dedicatedCpus (none): offline pods would have none to run on; name some, or write 1 or more'
+        : undefined,
+  },
+  {
     keys: ['cluster.kubeletVerify', 'cluster.kubelet'],
     problem: ({ cluster: { kubeletVerify, kubelet } }) =>
       kubeletVerify || /^https:\/\/(?:127\.\d+\.\d+\.\d+|\[::1\]|localhost)(?::|$)/.test(kubelet)

@@ -24,7 +24,11 @@ const paths = block({
   cgroup: leaf.text('/sys/fs/cgroup', leaf.ABSOLUTE_PATH, 'Where the cgroup tree of the host is mounted'),
   devicePlugins: leaf.text('/var/lib/kubelet/device-plugins', leaf.ABSOLUTE_PATH, 'Directory of kubelet.sock for device plugins'),
   podResources: leaf.text('/var/lib/kubelet/pod-resources', leaf.ABSOLUTE_PATH, 'Directory of kubelet.sock for pod resources'),
-  state: leaf.text('/var/lib/kube-agent', leaf.ABSOLUTE_PATH, 'Directory for the restore journal and the lock'),
+  state: leaf.text(
+    '/run/kube-agent',
+    leaf.ABSOLUTE_PATH,
+    'Directory for the restore journal and the lock; best in memory, since ticks wait for what is written there, and none of it outlives a boot',
+  ),
 })
 
 const loop = block({
@@ -106,7 +110,11 @@ const placement = block({
   enabled: leaf.flag(true, 'Place classes on CPUs with cpusets'),
   reservedCpus: leaf.cpuList('', 'CPUs that no offline pod ever gets'),
   dedicatedCpus: leaf.cpuList('', 'CPUs for offline pods only'),
-  lsSharePermyriad: leaf.share(10_000, 1, 'Share of the online pool that offline pods may run on'),
+  lsSharePermyriad: leaf.share(
+    10_000,
+    0,
+    'Share of the online pool that offline pods may run on; 0 keeps them to CPUs of dedicatedCpus and of LSR pods',
+  ),
   lsrSharePermyriad: leaf.share(5000, 0, 'Share of the CPUs of each LSR pod that offline pods may run on too'),
   bePinning: leaf.choice(
     ['shared', 'exclusive'],
@@ -200,7 +208,7 @@ const cluster = block({
   writeMs: leaf.ms(10_000, 100, 10 * MINUTE_MS, 'Shortest time between two writes about the node'),
   annotateMs: leaf.ms(300_000, 1000, HOUR_MS, 'Shortest time between two writes of headroom and score alone'),
   events: leaf.flag(true, 'Write events about pods and the node'),
-  condition: leaf.flag(true, 'Keep the condition ColocationHot of the node'),
+  condition: leaf.flag(true, 'Keep the conditions ColocationHot, ExclusiveCpusShort and ColocationDegraded of the node'),
   annotations: leaf.flag(true, 'Keep annotations of the node with headroom and score'),
   hotLabel: leaf.flag(false, 'Label the node while it is hot'),
   hotTaint: leaf.flag(false, 'Taint the node with PreferNoSchedule while it is hot'),

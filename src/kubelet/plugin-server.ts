@@ -3,6 +3,11 @@
  * name, hence one server each. Every answer comes from memory: the kubelet calls Allocate without a deadline and holds up every
  * pod of the node until it returns. Source: kubernetes pkg/kubelet/cm/devicemanager (manager.go,
  * endpoint.go), 1.36; kubernetes#129249.
+ *
+ * IDs have no NUMA meaning, with `placement.bePinning: exclusive` neither: a unit is a share of what BE may use, and which CPUs a pinned pod gets is
+ * worked out from its whole request once it is there, on the fewest NUMA nodes. So IDs carry no topology, and no allocation is preferred. Topology
+ * that the CPUs do not follow would make a kubelet with a Topology Manager policy reject pods that fit; and the kubelet would hand over every free ID with every
+ * container, and leak what it has reserved when the answer fails (kubernetes#130145).
  */
 import { rmSync } from 'node:fs'
 import { Server, ServerCredentials, status } from '@grpc/grpc-js'
@@ -107,7 +112,6 @@ export class PluginServer {
 
   #handlers(): DevicePluginHandlers {
     return {
-      // Preferred allocation would make the kubelet ship every free ID with every pod.
       GetDevicePluginOptions: (_call, reply) => reply(null, { preStartRequired: false, getPreferredAllocationAvailable: false }),
       ListAndWatch: (stream) => this.#watch(stream),
       Allocate: ({ request }, reply) => this.#allocate(request, reply),

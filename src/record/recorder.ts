@@ -3,7 +3,16 @@
  * The write side is called from the loop, up to twenty times a second, and does no IO but the log; the read side is called from
  * HTTP and computes from memory.
  */
-import type { AllocationSource, ClusterState, Instant, ResourceState, TickRecord } from '../model/index.ts'
+import type {
+  AllocationSource,
+  ClusterState,
+  Instant,
+  ResourceState,
+  RunKind,
+  RunState,
+  TickRecord,
+  Trouble,
+} from '../model/index.ts'
 import { messageOf } from '../model/index.ts'
 import { BeatWindow } from './beats.ts'
 import { type Change, ChangeTracker } from './changes.ts'
@@ -11,11 +20,14 @@ import { explain, type Explanation } from './explain/explain.ts'
 import { History, type HistoryPage } from './history.ts'
 import { Journal, type JournalPage, type JournalQuery } from './journal.ts'
 import { ChangeLog, type Logger } from './log.ts'
+import type { LogLevels } from './log-level.ts'
 import { Metrics, type ReloadOutcome } from './metrics/metrics.ts'
 
 import { type LoopStatus, type Status, type StatusDetail, statusOf } from './status/status.ts'
 import type { RecordingState } from './recording/index.ts'
-import { count, formatDuration } from './layout.ts'
+import { type Liveness, livenessOf, type Readiness, readinessOf } from './readiness.ts'
+import { Parts } from './parts.ts'
+import type { TroubleView } from './trouble.ts'
 
 export interface RecorderOptions {
   readonly version: string
@@ -28,22 +40,8 @@ export interface RecorderOptions {
   readonly startedMs: number
   /** How many pods get metrics of their own. @default 0 */
   readonly maxPodSeries?: number
-}
-
-export interface Liveness {
-  readonly ok: boolean
-  readonly detail: string
-}
-
-export interface ReadinessCheck {
-  readonly name: string
-  readonly ok: boolean
-  readonly detail: string
-}
-
-export interface Readiness {
-  readonly ok: boolean
-  readonly checks: readonly ReadinessCheck[]
+  /** Levels of the log, where they can be changed. */
+  readonly levels?: Pick<LogLevels, 'inForce' | 'configured'>
 }
 
 export class Recorder {
@@ -57,6 +55,9 @@ export class Recorder {
   #resources: readonly ResourceState[] = []
   #cluster: ClusterState | undefined
   #allocations: AllocationSource | undefined
+  readonly #parts: Parts
+  /** Why the configuration on disk is not in force. */
+  #rejected: string | undefined
   readonly #beats = new BeatWindow()
   readonly #history = new History()
   #loop: { -readonly [Key in keyof Omit<LoopStatus, 'lastBeats'>]: LoopStatus[Key] } = {
@@ -76,6 +77,23 @@ export class Recorder {
     this.#journal = new Journal(options.maxDecisions)
     this.#log = new ChangeLog(options.logger)
     this.#at = { nowMs: options.startedMs, wallMs: options.startedWallMs }
+    this.#parts = new Parts(options.startedMs)
+  }
+
+  /** Shows from now on how parts of the agent's work go; `runs` is called about once a second, and when somebody looks. */
+  watch(kind: RunKind, runs: () => Iterable<RunState>): void {
+    this.#parts.watch(kind, runs)
+  }
+
+  /** What has kept the agent from its work for a minute and more, worst first; undefined while it is too early to tell. */
+  troubles(nowMs: number): readonly Trouble[] | undefined {
+    return this.#parts.troubles(this.#troubleView(nowMs), nowMs)
+  }
+
+  #troubleView(nowMs: number): Omit<TroubleView, 'runs'> {
+    const idleMs = nowMs - this.#at.nowMs
+    const [record, resources, rejected] = [this.#record, this.#resources, this.#rejected]
+    return { idleMs, loop: this.#loop, record, writes: this.#tracker.writes, resources, rejected }
   }
 
   /** Takes a finished tick. */
@@ -88,6 +106,7 @@ export class Recorder {
     this.#enter(changes, record.snapshot)
     this.#metrics.tick(record, changes)
     this.#history.take(record)
+    if (record.snapshot.pace === 'calm') this.#tellParts(this.#at)
   }
 
   /** Takes a tick that threw. The journal and the log tell it when the message is another than that of the tick before. */
@@ -99,6 +118,7 @@ export class Recorder {
     this.#loop.lastError = text
     this.#at = at
     this.#metrics.tickFailed()
+    this.#tellParts(at)
     if (!isNews) return
     this.#journal.enter({ kind: 'error', text: `tick failed: ${text}` }, at)
     this.#options.logger.error({ err: thrown }, 'tick failed')
@@ -149,6 +169,7 @@ export class Recorder {
    */
   configReload(outcome: ReloadOutcome, text?: string): void {
     this.#metrics.configReload(outcome)
+    this.#rejected = outcome === 'rejected' ? (text ?? 'it is not valid') : undefined
     // A file that was broken and is what it was again: nobody else has to know.
     if (outcome === 'unchanged') return
     if (outcome === 'applied') {
@@ -165,7 +186,7 @@ export class Recorder {
   }
 
   status(nowMs: number, detail: StatusDetail = {}): Status {
-    const { version, nodeName, startedWallMs, startedMs } = this.#options
+    const { version, nodeName, startedWallMs, startedMs, levels } = this.#options
     return statusOf(
       {
         identity: {
@@ -174,6 +195,7 @@ export class Recorder {
           ...(this.#host === undefined ? {} : { host: this.#host }),
           startedWallMs,
           pid: process.pid,
+          ...(levels === undefined ? {} : { log: { level: levels.inForce, configured: levels.configured } }),
         },
         startedMs,
         loop: { ...this.#loop, lastBeats: this.#beats.counts },
@@ -182,6 +204,8 @@ export class Recorder {
         cluster: this.#cluster,
         allocations: this.#allocations,
         record: this.#record,
+        runs: this.#parts.all,
+        troubles: this.troubles(nowMs) ?? [],
       },
       nowMs,
       detail,
@@ -217,10 +241,7 @@ export class Recorder {
    * start.
    */
   live(nowMs: number, maxAgeMs: number): Liveness {
-    const age = Math.max(0, nowMs - this.#at.nowMs)
-    const what = this.#loop.ticks + this.#loop.failedTicks === 0 ? 'the agent started' : 'the last tick was'
-    const detail = `${what} ${formatDuration(age)} ago`
-    return age <= maxAgeMs ? { ok: true, detail } : { ok: false, detail: `${detail}, more than ${formatDuration(maxAgeMs)}` }
+    return livenessOf(this.#loop, nowMs - this.#at.nowMs, maxAgeMs)
   }
 
   /**
@@ -228,42 +249,16 @@ export class Recorder {
    * with it.
    */
   ready(): Readiness {
-    const checks = [this.#tickCheck(), this.#podsCheck(), ...this.#kubeletChecks()]
-    return { ok: checks.every(({ ok }) => ok), checks }
+    return readinessOf({ loop: this.#loop, record: this.#record, resources: this.#resources })
+  }
+
+  #tellParts(at: Instant): void {
+    this.#parts.tell(this.#metrics.runs, this.#troubleView(at.nowMs), at)
   }
 
   #enter(changes: readonly Change[], at: Instant & { readonly seq: number }): void {
     if (changes.length === 0) return
     for (const change of changes) this.#journal.enter(change, at)
     this.#log.logTick(changes, at.seq)
-  }
-
-  #tickCheck(): ReadinessCheck {
-    const { lastError, failingTicks } = this.#loop
-    if (failingTicks > 0)
-      return { name: 'tick', ok: false, detail: `failing for ${count(failingTicks, 'tick')}: ${lastError ?? ''}` }
-    if (this.#record !== undefined) return { name: 'tick', ok: true, detail: 'the node has been sensed' }
-    return {
-      name: 'tick',
-      ok: false,
-      detail: lastError === undefined ? 'no tick has finished yet' : `no tick has finished: ${lastError}`,
-    }
-  }
-
-  #podsCheck(): ReadinessCheck {
-    const pods = this.#record?.snapshot.pods
-    if (pods === undefined) return { name: 'pods', ok: false, detail: 'the pod source has not been read yet' }
-    const [problem] = pods.problems
-    // A source that works has no pods or no problems; one that has never been read has only problems.
-    const ok = pods.pods.length > 0 || problem === undefined
-    return { name: 'pods', ok, detail: ok ? `${pods.pods.length} pods from ${pods.source}` : `no pods: ${problem ?? ''}` }
-  }
-
-  #kubeletChecks(): readonly ReadinessCheck[] {
-    return this.#resources.map(({ fullName, registered, lastError }) => ({
-      name: `kubelet ${fullName}`,
-      ok: registered,
-      detail: registered ? 'registered' : (lastError ?? 'not registered yet'),
-    }))
   }
 }

@@ -67,7 +67,7 @@ const PRESSURE_DOES: Readonly<Record<CpuPressureState['is'], string>> = {
 function waits({ source, permyriad, boundPermyriad }: CpuPressureState): string {
   if (source === 'run queue') {
     const perCpu = (amount: number): string => (amount / 10_000).toFixed(1)
-    return `${perCpu(permyriad)} tasks for each CPU wait in the run queue (cut above ${perCpu(boundPermyriad)})`
+    return `${perCpu(permyriad)} tasks for each CPU wait in the run queue, offline ones not counted (cut above ${perCpu(boundPermyriad)})`
   }
   const who = source === 'node' ? 'some task of the node' : 'some online task'
   return `${who} waits for CPU ${formatPermyriad(permyriad)} of the time (cut above ${formatPermyriad(boundPermyriad)})`

@@ -13,7 +13,17 @@ type Code<Name extends Because['code']> = Extract<Because, { code: Name }>
 export function renderSqueezeBecause(because: SqueezeBecause): string {
   switch (because.code) {
     case 'suppress.root':
-      return `${formula(because.inputs)}${boundNote(because.bound, because.inputs)}${untaggedNote(because.untaggedMilli)}`
+      return `${formula(because.inputs)}${boundNote(because.bound, because.inputs)}${untaggedNote(because)}`
+    case 'suppress.beside':
+      return (
+        `online pods live below the same root (they use ${formatMilliCpu(because.untaggedMilli)}), so BE and OT pods are held to their ` +
+        `allowance of ${formatMilliCpu(because.allowanceMilli)} one by one, and all ${formatMilliCpu(because.capacityMilli)} of the node come on top here`
+      )
+    case 'suppress.be':
+      return (
+        `BE pods together get ${formatMilliCpu(because.beMilli)} of the allowance of ${formatMilliCpu(because.allowanceMilli)}` +
+        `${otNote(because.bound)}, split by what they asked for${wantsNote(because.wantsMilli)}`
+      )
     case 'suppress.ot':
       return (
         `OT pods together get ${formatMilliCpu(because.otAllowanceMilli)}, split by what they asked for: allowance ` +
@@ -23,6 +33,11 @@ export function renderSqueezeBecause(because: SqueezeBecause): string {
       return `${rungOfUse('cpuNarrow', because)}: offline pods keep to ${narrowed(because)}`
     case 'suppress.freeze':
       return `${rungOfUse('cpuFreeze', because)}: OT pods stand still until that is over`
+    case 'suppress.unfollowed':
+      return (
+        'the pod has more CPU quotas in groups of its own than can be followed, and on their account the kernel refuses the quota of all offline ' +
+        'pods, or of this one: it stands still until the kernel takes them'
+      )
     case 'memory.high':
       return memoryReason(because)
     case 'memory.protect':
@@ -130,7 +145,13 @@ function otNote(bound: AllowanceBound): string {
   }
 }
 
-function untaggedNote(untaggedMilli: number): string {
-  if (untaggedMilli === 0) return ''
+function wantsNote(wantsMilli: number | undefined): string {
+  return wantsMilli === undefined
+    ? ''
+    : `; this one by its use wants no more than ${formatMilliCpu(wantsMilli)}, the rest is others' first`
+}
+
+function untaggedNote({ untaggedMilli, unsure }: Code<'suppress.root'>): string {
+  if (untaggedMilli === 0 && unsure === undefined) return ''
   return `; ${formatMilliCpu(untaggedMilli)} of untagged pods under the same root and room for their growth come on top`
 }

@@ -43,6 +43,8 @@ export function renderBecause(because: Because): string {
       return because.missing === undefined
         ? `${because.qosClass} gets the least weight there is beside other offline pods`
         : `${because.qosClass} gets the least weight there is, as cpu.idle can't be used: ${because.missing}`
+    case 'identity.raise':
+      return `the ${because.qosClass} pod is online, but lives beside offline pods: it goes before them by the highest weight there is`
     case 'identity.class':
       return `what ${because.qosClass} pods are to this kernel (backend ${because.backend})`
     case 'identity.cookie':
@@ -67,9 +69,12 @@ export function renderBecause(because: Because): string {
     case 'own.weight':
       return 'the agent itself: it must get its turn in time on a full node, so its group goes before others beside it'
     case 'suppress.root':
+    case 'suppress.beside':
+    case 'suppress.be':
     case 'suppress.ot':
     case 'suppress.narrow':
     case 'suppress.freeze':
+    case 'suppress.unfollowed':
     case 'memory.high':
     case 'memory.protect':
     case 'io.weight':

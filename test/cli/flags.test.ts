@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ADDRESS_FLAGS } from '../../src/cli/client.ts'
-import { CONFIG_FLAGS, type Flag, parseWords, renderHelp } from '../../src/cli/args.ts'
+import { CONFIG_FLAGS, type Flag, parseWords, PATH_FLAGS, renderHelp } from '../../src/cli/args.ts'
 import { VERBS } from '../../src/cli/main.ts'
 import { startHttp, type HttpServer } from '../../src/serve/index.ts'
 import { capturedLogger, recorder, REGISTERED, writingTick } from '../unit/record/fixtures.ts'
@@ -95,11 +95,14 @@ describe('every verb', () => {
   })
 
   it('has flags by the same names and letters for the same things', () => {
-    const shared = { ...CONFIG_FLAGS, ...ADDRESS_FLAGS }
+    const shared = { ...CONFIG_FLAGS, ...ADDRESS_FLAGS, ...PATH_FLAGS }
     for (const [name, { flags }] of Object.entries(VERBS)) {
       for (const [flag, given] of Object.entries(flags))
         if (Object.hasOwn(shared, flag)) expect([name, flag, formOf(given)]).toEqual([name, flag, formOf(shared[flag])])
       expect([name, 'config' in flags]).toEqual([name, 'set' in flags])
+      // Each of these is a setting, and they come together.
+      for (const flag of Object.keys(PATH_FLAGS)) expect([name, flag in flags]).toEqual([name, 'path.proc' in flags])
+      if ('path.proc' in flags) expect([name, 'set' in flags]).toEqual([name, true])
       expect([name, 'json' in flags]).toEqual([name, !WITHOUT_JSON.has(name)])
       // Who asks a running agent finds it by the configuration.
       if ('address' in flags) expect([name, 'config' in flags]).toEqual([name, true])
@@ -125,7 +128,8 @@ describe('every verb', () => {
   })
 
   it('that asks a running agent says the same when none answers, with exit code 1', async () => {
-    const asking = NAMES.filter((name) => 'address' in verbOf(name).flags && name !== 'completion')
+    // Not completion, which is silent, nor bundle, which is made all the same and names what is missing (bundle.test.ts).
+    const asking = NAMES.filter((name) => 'address' in verbOf(name).flags && !['completion', 'bundle'].includes(name))
     expect(asking).toEqual(expect.arrayContaining(['status', 'top', 'explain']))
     for (const name of asking) {
       const refused = verbOf(name).run(...(name === 'explain' ? ['cpu', '0'] : []), '--address', '127.0.0.1:1')

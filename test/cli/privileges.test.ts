@@ -185,7 +185,7 @@ describe('what the agent shows', () => {
     // A token that can't be one: what is said of it must not quote it.
     writeFileSync(tokenFile, `${CANARY} in two\nlines`)
     await sleep(3000)
-    const paths = ['/', '/configz', '/statusz', '/statusz?format=json', '/metrics', '/journal', '/readyz?verbose']
+    const paths = ['/', '/configz', '/flagz', '/statusz', '/statusz?format=json', '/metrics', '/journal', '/readyz?verbose']
     const pages = await Promise.all([...paths, '/explain?subject=pod/jobs/batch'].map((path) => here.get(path)))
     expect(pages.map((page) => page?.status)).toEqual(pages.map(() => 200))
     expect(pages.find((page) => page?.body.includes(tokenFile))).toBeDefined()

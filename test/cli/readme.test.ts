@@ -42,6 +42,7 @@ const ELSEWHERE: Readonly<Record<string, readonly [file: string, name: string]>>
     CHART,
     'releases in an init container with the rights to write, then only looks',
   ],
+  'kubectl kube-agent ': ['test/cli/kubectl.test.ts', 'shows what the agent of the node says, for people'],
   'kubectl apply -f deploy/manifests/observe.yaml': [PODS, 'observes with observe.yaml, and leaves the node as it is'],
   'kubectl apply -f deploy/manifests/enforce.yaml': [PODS, 'enforces with what it mounts and may'],
   'kubectl apply -f deploy/manifests/release.yaml': [PODS, 'is released by release.yaml, which then only looks'],

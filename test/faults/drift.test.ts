@@ -13,6 +13,7 @@ import {
   type DriftNews,
   driftText,
   type GroupPath,
+  isQuota,
   type KernelPort,
   type KnobKind,
   type KnobSetting,
@@ -163,6 +164,16 @@ describe.each(['v1', 'v2'] as const)('a knob that somebody else writes, under %s
     expect(agent.records.at(-1)?.drift?.knobs.get(OFFLINE_ROOT, 'quota')?.contested).toBe(true)
     agent.run(61_000)
     expect(agent.records.at(-1)?.drift?.knobs.get(OFFLINE_ROOT, 'quota')?.contested).toBeUndefined()
+  })
+
+  it('that is the quota of an offline pod is never conceded either: it may be what holds the pod to the allowance', () => {
+    const agent = begin(dialect)
+    const wide: KnobSetting = { kind: 'quota', value: { ...quotaOf(1), quotaUs: null } }
+    agent.run(30_000, () => write(agent, POD, wide))
+    agent.run(2000)
+    const quota = agent.kernel.readKnob(POD, 'quota')
+    expect(isQuota(quota) && quota.quotaUs !== null).toBe(true)
+    expect(told(agent).filter((line) => line.includes('quota'))).toEqual(['first quota /podbe', 'contested quota /podbe'])
   })
 
   it('while no agent ran is told of by the next one', () => {

@@ -77,6 +77,8 @@ const READINGS: Readonly<Record<string, (kernel: KernelPort) => unknown>> = {
   runnable: (kernel) => kernel.readRunnable() ?? UNKNOWN,
   cpuUsage: (kernel) => kernel.readCpuUsageUs(GROUP) ?? UNKNOWN,
   throttling: throttlingOf,
+  throttledUs: (kernel) => kernel.readThrottledUs(GROUP) ?? UNKNOWN,
+  tasks: (kernel) => kernel.readTasks(GROUP) ?? UNKNOWN,
   memory: memoryOf,
   ...Object.fromEntries(
     KNOBS.map((kind) => [
@@ -90,7 +92,7 @@ const READINGS: Readonly<Record<string, (kernel: KernelPort) => unknown>> = {
 }
 
 /** Readings of files of more than one line: a cut between two lines can't be told from a file that has no more. */
-const MANY_LINES: ReadonlySet<string> = new Set(['nodeMemory', 'throttling', 'memory', 'cpuUsage', 'nodeCpu'])
+const MANY_LINES: ReadonlySet<string> = new Set(['nodeMemory', 'throttling', 'memory', 'cpuUsage', 'nodeCpu', 'throttledUs'])
 
 describe.each(DIALECTS)('a kernel file that is read in parts, under %s,', (dialect) => {
   const here = Object.entries(READINGS).filter(([name]) => name !== (dialect === 'v1' ? 'memoryHigh' : 'memorySoft'))

@@ -25,6 +25,8 @@ const PODS: readonly PodLiteral[] = [
 ]
 const DIALECTS = ['v1', 'v2'] as const
 const SETTLES_MS = 12_000
+/** By then every knob is held that will be. */
+const HOLDS_MS = 5000
 /** A swinging allowance has made the dwell time longer, and every wait has to run out. */
 const MENDS_MS = 60_000
 
@@ -35,7 +37,7 @@ interface Faulty {
   readonly before: ReadonlyMap<string, string>
 }
 
-function onFaultyNode(dialect: Dialect, body: (node: Faulty) => void): void {
+function onFaultyNode(dialect: Dialect, body: (node: Faulty) => void, afterMs = SETTLES_MS): void {
   const directory = mkdtempSync(join(tmpdir(), 'kube-agent-faults-'))
   const faults = new Faults()
   const port = (kernel: ModelKernel) => faultyKernel(kernel, faults)
@@ -44,7 +46,7 @@ function onFaultyNode(dialect: Dialect, body: (node: Faulty) => void): void {
     for (const pod of PODS) sim.node.addPod(specOf(pod))
     for (const { uid } of PODS) sim.node.setDemand(uid, 500, 100 * MIB)
     const before = photograph(sim.kernel)
-    sim.run(SETTLES_MS)
+    sim.run(afterMs)
     body({ sim, faults, before })
   } finally {
     sim.end()
@@ -226,7 +228,7 @@ describe.each(DIALECTS)('a group that vanishes between any two calls of a tick, 
   /** Runs the two ticks on which a pod that has come is limited, and takes `victim` away right before its `at`-th call. Answers how many calls there were. */
   const vanishing = (victim: string, at: number): number => {
     let calls = 0
-    onFaultyNode(dialect, ({ sim, faults, before }) => {
+    const body = ({ sim, faults, before }: Faulty): void => {
       const first = faults.calls
       sim.node.addPod(specOf({ uid: 'late', asks: { 'be-cpu': 5, 'be-memory': 1 } }))
       faults.onCall = ({ index }) => {
@@ -242,7 +244,8 @@ describe.each(DIALECTS)('a group that vanishes between any two calls of a tick, 
       expect(sim.release()).toMatchObject({ failed: [], foreign: [] })
       const left = new Map([...before].filter(([knob]) => !knob.startsWith(victim)))
       expect(differences(left, photograph(sim.kernel))).toEqual([])
-    })
+    }
+    onFaultyNode(dialect, body, HOLDS_MS)
     return calls
   }
 

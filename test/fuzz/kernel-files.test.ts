@@ -97,6 +97,21 @@ const AMOUNTS: Readonly<Record<string, Case>> = {
     samples: ['123456789\n', '0\n', '18446744073709551615\n'],
     read: () => kernel('v1').readCpuUsageUs(GROUP),
   },
+  'cpu.stat, throttled time, v1': {
+    path: `v1/cgroup/cpu${GROUP}/cpu.stat`,
+    samples: [V1_GROUP.cpu['cpu.stat'], 'nr_throttled 3\nthrottled_time 18446744073709551615\n'],
+    read: () => kernel('v1').readThrottledUs(GROUP),
+  },
+  'cpu.stat, throttled time, v2': {
+    path: `v2/cgroup${GROUP}/cpu.stat`,
+    samples: [V2_GROUP['cpu.stat'] as string],
+    read: () => kernel('v2').readThrottledUs(GROUP),
+  },
+  'pids.current': {
+    path: `v1/cgroup/pids${GROUP}/pids.current`,
+    samples: ['17\n', '0\n', 'max\n'],
+    read: () => kernel('v1').readTasks(GROUP),
+  },
   'cpu.stat, usage': {
     path: `v2/cgroup${GROUP}/cpu.stat`,
     samples: [V2_GROUP['cpu.stat'] as string],

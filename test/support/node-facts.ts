@@ -53,7 +53,7 @@ function cgroupsOf({ dialect = 'v2', without, cgroups }: FactsLiteral): CgroupSu
   return {
     dialect,
     hybrid: false,
-    controllers: ['cpu', 'cpuacct', 'cpuset', 'memory', 'freezer', dialect === 'v1' ? 'blkio' : 'io'],
+    controllers: ['cpu', 'cpuacct', 'cpuset', 'memory', 'freezer', dialect === 'v1' ? 'blkio' : 'io', 'pids'],
     driverFound: driver,
     layout: { root: '/', driver },
     offlineRoot,
@@ -69,7 +69,7 @@ function cgroupsOf({ dialect = 'v2', without, cgroups }: FactsLiteral): CgroupSu
       kernelRelease: '6.1.0-18-amd64',
     },
     groupPressure: dialect === 'v2',
-    throttling: true,
+    tasks: true,
     hidesProcesses: false,
     ownGroups: ['/system.slice', '/system.slice/kube-agent.service'],
     ...cgroups,
@@ -111,11 +111,13 @@ export function factsOf(literal: FactsLiteral = {}): NodeFacts {
       uid: 0,
       mode: 0o700,
       freeBytes: 20 * GIB,
+      inMemory: true,
       lockedBy: undefined,
       journal: undefined,
+      damagedJournals: [],
     },
     pods: literal.pods ?? { source: 'https://10.0.0.1:6443', everRead: true, pods: 31, problems: [] },
-    api: { server: 'https://10.0.0.1:6443', nodeName: 'node-1', problem: undefined, ...literal.api },
+    api: { server: 'https://10.0.0.1:6443', nodeName: 'node-1', problem: undefined, condition: 'permitted', ...literal.api },
     http: 'http' in literal ? literal.http : 'nobody',
   }
 }

@@ -44,6 +44,8 @@ export interface PodLiteral {
   readonly qos?: KubeletQos
   /** Units of extended resources: `{ 'be-cpu': 10 }`. */
   readonly asks?: Readonly<Partial<Record<OfflineResource, number>>>
+  /** Amounts as they were written that are no whole numbers: `{ 'be-cpu': '1500m' }`. */
+  readonly fractions?: Readonly<Partial<Record<OfflineResource, string>>>
   readonly requestsMilli?: number
   readonly priorityClassName?: string
   readonly phase?: PodSpec['phase']
@@ -56,6 +58,9 @@ export interface PodLiteral {
   readonly usesMilli?: number
   readonly workingSetBytes?: number
 }
+
+const fullNames = (amounts: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(amounts).map(([resource, amount]) => [`kube-agent.io/${resource}`, amount]))
 
 /** A pod as a source would tell of it; kubelet-BestEffort with one container unless said otherwise. */
 export function specOf(pod: PodLiteral): PodSpec {
@@ -70,6 +75,7 @@ export function specOf(pod: PodLiteral): PodSpec {
     kubeletQos: pod.qos ?? 'BestEffort',
     requests: { cpuMilli: milliCpu(pod.requestsMilli ?? 0), memoryBytes: bytes(0) },
     extended,
+    ...(pod.fractions === undefined ? {} : { fractions: fullNames(pod.fractions) }),
     phase: pod.phase ?? 'Running',
     ...(pod.objectUid === undefined ? {} : { objectUid: pod.objectUid }),
     containers:
@@ -121,8 +127,9 @@ export interface SnapshotLiteral {
   readonly inFlight?: Readonly<Partial<Record<OfflineResource, number>>>
   /** How online groups wait for CPU, as a share of time. */
   readonly cpuPressurePermyriad?: number | null
-  /** Tasks that are ready to run on the node. */
+  /** Tasks that are ready to run on the node, and how many tasks offline work has; null where those can't be counted. */
   readonly runnable?: number | null
+  readonly offlineTasks?: number | null
   /** Age of the reading of either. */
   readonly pressureAgeMs?: number
   readonly evictions?: Partial<EvictionsView>
@@ -152,6 +159,7 @@ export function snapshotOf(literal: SnapshotLiteral = {}): NodeSnapshot {
     ageMs = 0,
     cpuPressurePermyriad = null,
     runnable = null,
+    offlineTasks = 0,
     pressureAgeMs = 0,
     memory = { totalBytes: 64 * GIB, availableBytes: 48 * GIB },
   } = literal
@@ -171,7 +179,15 @@ export function snapshotOf(literal: SnapshotLiteral = {}): NodeSnapshot {
     node: {
       ...(nodeMilli === null ? {} : { cpu: cpu(nodeMilli) }),
       ...(memory === null ? {} : { memory: reading(memory, '/proc/meminfo') }),
-      ...(runnable === null ? {} : { runQueue: { value: { runnable }, atMs: nowMs - pressureAgeMs, source: 'test' } }),
+      ...(runnable === null
+        ? {}
+        : {
+            runQueue: {
+              value: { runnable, ...(offlineTasks === null ? {} : { notOffline: Math.max(0, runnable - offlineTasks) }) },
+              atMs: nowMs - pressureAgeMs,
+              source: 'test',
+            },
+          }),
     },
     bestEffort: { group: OFFLINE_ROOT, ...(offlineMilli === null ? {} : { cpu: cpu(offlineMilli) }) },
     pods: {

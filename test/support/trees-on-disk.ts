@@ -62,6 +62,7 @@ export const V1_GROUP = {
     'memory.stat': 'cache 0\ninactive_file 1\ntotal_cache 0\ntotal_inactive_file 4096\ntotal_active_file 0\n',
   },
   freezer: { 'freezer.state': 'THAWED\n' },
+  pids: { 'pids.current': '17\n' },
   blkio: {
     'blkio.bfq.weight': '100\n',
     'blkio.throttle.read_bps_device': '',
@@ -90,6 +91,7 @@ export const V2_GROUP: Tree = {
   'cgroup.freeze': '0\n',
   'io.weight': 'default 100\n',
   'io.max': '',
+  'pids.current': '23\n',
 }
 
 /** `group` with what is in it, below `path` (`/a/b`). */

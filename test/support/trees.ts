@@ -36,6 +36,8 @@ export interface RawPod {
   readonly qos: 'Guaranteed' | 'Burstable' | 'BestEffort'
   readonly knobs: RawKnobs
   readonly containers: readonly RawKnobs[]
+  /** Groups one inside the other, in the last container: those of what runs containers of its own. */
+  readonly inner: readonly RawKnobs[]
 }
 
 export interface RawTree {
@@ -86,6 +88,7 @@ const rawPod: fc.Arbitrary<RawPod> = fc.record({
   qos: fc.constantFrom('BestEffort', 'BestEffort', 'BestEffort', 'Burstable', 'Guaranteed'),
   knobs: rawKnobs,
   containers: fc.array(rawKnobs, { maxLength: 3 }),
+  inner: fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.array(rawKnobs, { maxLength: 3 }) }),
 })
 
 export const rawTree: fc.Arbitrary<RawTree> = fc.record({
@@ -97,13 +100,14 @@ export const rawTree: fc.Arbitrary<RawTree> = fc.record({
 
 export interface Tree {
   readonly kernel: ModelKernel
-  /** Groups that rules claim knobs of: the offline root, pods, containers. */
+  /** Groups that rules claim knobs of, and some more: the offline root, pods, containers, and groups inside those. */
   readonly groups: readonly GroupPath[]
   readonly pods: readonly {
     readonly raw: RawPod
     readonly uid: string
     readonly group: GroupPath
     readonly children: readonly GroupPath[]
+    readonly inner: readonly GroupPath[]
   }[]
 }
 
@@ -126,9 +130,19 @@ export function treeOf(raw: RawTree): Tree {
       addGroup(kernel, child, { ...knobs, idle: 0 })
       return child
     })
-    return { raw: pod, uid, group, children }
+    return { raw: pod, uid, group, children, inner: addInner(kernel, children.at(-1) ?? group, pod.inner) }
   })
-  return { kernel, pods, groups: [qosRoot(LAYOUT, 'BestEffort'), ...pods.flatMap((pod) => [pod.group, ...pod.children])] }
+  const ofPods = pods.flatMap((pod) => [pod.group, ...pod.children, ...pod.inner])
+  return { kernel, pods, groups: [qosRoot(LAYOUT, 'BestEffort'), ...ofPods] }
+}
+
+function addInner(kernel: ModelKernel, outermost: GroupPath, chain: readonly RawKnobs[]): GroupPath[] {
+  let at = outermost
+  return chain.map((knobs, index) => {
+    at = childGroup(at, `i${index}`)
+    addGroup(kernel, at, { ...knobs, idle: 0 })
+    return at
+  })
 }
 
 function addGroup(kernel: ModelKernel, path: GroupPath, raw: RawKnobs | undefined): void {

@@ -152,6 +152,32 @@ describe('the cluster as a run opens it', () => {
     await expect.poll(() => states.at(-1), SOON).toMatchObject({ lastError: expect.stringContaining('403') as string })
   })
 
+  it('tells in a condition of the node what keeps the agent from its work, and shows how each thing that is told goes', async () => {
+    server.put('nodes', { metadata: { name: NODE }, spec: {}, status: {} })
+    const { parts, config } = opened({ source: 'directory' })
+    const teardown = new Teardown()
+    const { logger } = capturedLogger()
+    onTestFinished(() => teardown.run(logger))
+    const shown = recorder(logger)
+    shown.troubles = () => [{ reason: 'RestoreJournalFailing', text: 'ENOSPC' }]
+    tellCluster(parts, shown, { config, teardown })
+    const told = (): unknown =>
+      (server.get('nodes', '', NODE) as unknown as { status: { conditions?: unknown } }).status.conditions
+    await expect
+      .poll(told, { timeout: 10_000 })
+      .toContainEqual(expect.objectContaining({ type: 'ColocationDegraded', status: 'True', reason: 'RestoreJournalFailing' }))
+    const sinks = shown.status(performance.now()).parts.filter(({ kind }) => kind === 'sink')
+    expect(sinks.map(({ name }) => name)).toEqual([
+      'node_look',
+      'node_conditions',
+      'node_metadata',
+      'node_taint',
+      'events',
+      'evictions',
+    ])
+    expect(sinks.find(({ name }) => name === 'node_conditions')).toMatchObject({ is: 'works', failures: 0 })
+  })
+
   it('ends the evictor with the rest', async () => {
     server.hang()
     const parts = open()

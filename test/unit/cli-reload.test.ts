@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import type { Agent } from '../../src/agent.ts'
 import { followConfig, withLiveSettings } from '../../src/cli/reload.ts'
 import { loadConfig } from '../../src/config/index.ts'
+import { LogLevels } from '../../src/record/index.ts'
 import { capturedLogger, recorder } from './record/fixtures.ts'
 
 describe('a reloaded configuration', () => {
@@ -68,13 +69,18 @@ describe('a reload', () => {
     const sources = { file }
     const { logger } = capturedLogger('warn')
     const agent = { reconfigure: () => undefined } as unknown as Agent
-    const followed = followConfig(loadConfig(sources), sources, { agent, recorder: recorder(), logger })
+    const levels = new LogLevels(logger, 'warn')
+    const followed = followConfig(loadConfig(sources), sources, { agent, recorder: recorder(), levels })
     try {
       logger.level = 'trace'
       process.emit('SIGHUP')
       expect(logger.level).toBe('warn')
       writeFileSync(file, 'log: { level: error }\n')
       process.emit('SIGHUP')
+      expect(logger.level).toBe('error')
+      // What a signal gives back from then on is the new one.
+      levels.toggle()
+      levels.toggle()
       expect(logger.level).toBe('error')
       // It is in force: nothing waits for the next start.
       expect(followed.text()).not.toContain('not in force')

@@ -132,6 +132,7 @@ const CASES: Readonly<Record<ErrorCode, () => Promise<Complaint>>> = {
     return thrown(() => play({ bed: new HurriedBed('a test'), show: () => undefined, signal, random: Math.random }))
   },
   E_RECORDING: () => thrown(() => recordingFiles(join(planted(), 'none'))),
+  E_BUNDLE: () => commandLine('bundle', ...whole(), '--output', '/nonexistent/a.tar.gz'),
   E_BUG: () => {
     const files = { tokenFile: '/nonexistent', caFile: '/nonexistent' }
     const credentials = new Credentials({ ...files, now: () => 0 })
@@ -144,7 +145,7 @@ const CASES: Readonly<Record<ErrorCode, () => Promise<Complaint>>> = {
 const CODES = Object.keys(ERRORS) as ErrorCode[]
 
 /** A command line leaves its umask and its listeners with the process, which is that of the tests here. */
-const EVENTS = ['SIGTERM', 'SIGINT'] as const
+const EVENTS = ['SIGTERM', 'SIGINT', 'SIGUSR2'] as const
 let umask: number
 let listeners: (() => void)[]
 
@@ -205,7 +206,7 @@ describe('each hint of the catalogue', () => {
   it.each(CODES)('of %s names verbs, flags and settings that there are', (code) => expectUsable(ERRORS[code].hint))
 
   it('would be found out if it named others', () => {
-    for (const hint of ['Try: kube-agent mend', 'Use kube-agent run --force.', 'Set paths.cgruop to it.', 'No']) {
+    for (const hint of ['Try: kube-agent mend', 'Use kube-agent run --hasten.', 'Set paths.cgruop to it.', 'No']) {
       expect(() => expectUsable(hint)).toThrow()
     }
   })

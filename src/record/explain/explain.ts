@@ -153,7 +153,9 @@ function explainPod(key: string, view: KnobView, allocations?: AllocationSource)
     uid: spec.uid,
     qosClass: pod.qosClass,
     because: renderClassBecause(pod.because),
-    ...(decision.identity === undefined ? {} : { identity: renderClassIdentity(decision.identity, pod.qosClass) }),
+    ...(decision.identity === undefined
+      ? {}
+      : { identity: renderClassIdentity(decision.identity, pod.qosClass, { isBeside: isBeside(pod) }) }),
     kubeletQos: spec.kubeletQos,
     phase: spec.phase,
     origin: spec.origin,
@@ -168,6 +170,11 @@ function explainPod(key: string, view: KnobView, allocations?: AllocationSource)
     ...explainContainers(pod.reading),
     ...knobParts([group, ...childGroups], view),
   }
+}
+
+/** An online pod that the kubelet put below the root of all offline ones. */
+function isBeside({ qosClass, reading }: ClassifiedPod): boolean {
+  return !isOffline(qosClass) && reading.spec.kubeletQos === 'BestEffort'
 }
 
 /** The knobs of some groups, and what their rules went by. */

@@ -2,7 +2,7 @@
  * The readings behind an explanation, each with its age and source: a reason is worth as much as what it was made from, and a rule whose
  * reading is too old abstains.
  */
-import type { Because, Claim, NodeSnapshot, PressureUse, Reading } from '../../model/index.ts'
+import type { Because, Claim, NodeSnapshot, PressureUse, Reading, RunQueueUse } from '../../model/index.ts'
 import { formatBytes, formatMilliCpu, formatPermyriad } from '../../model/index.ts'
 import { count } from '../layout.ts'
 
@@ -52,7 +52,7 @@ export function explainInputs(needs: ReadonlySet<Need>, snapshot: NodeSnapshot, 
     add('node CPU', node.cpu, ({ usedMilli }) => formatMilliCpu(usedMilli))
     add('offline CPU', bestEffort.cpu, ({ usedMilli }) => formatMilliCpu(usedMilli))
     add('CPU stalls', online.cpuPressure, ofTime)
-    add('run queue', node.runQueue, ({ runnable }) => `${count(runnable, 'task')} ready to run`)
+    add('run queue', node.runQueue, runQueueText)
   }
   if (needs.has('memory')) {
     add(
@@ -66,6 +66,15 @@ export function explainInputs(needs: ReadonlySet<Need>, snapshot: NodeSnapshot, 
   if (needs.has('pods'))
     add('pods', { value: pods.pods.length, atMs: pods.atMs, source: pods.source }, (amount) => count(amount, 'pod'))
   return inputs
+}
+
+/** The count of an instant is whole; its mean is not, and more than one digit of it is noise. */
+function runQueueText({ runnable, notOffline }: RunQueueUse): string {
+  const others =
+    notOffline === undefined
+      ? 'how many of them are offline ones is not known'
+      : `${notOffline.toFixed(1)} of them surely no offline ones`
+  return `${runnable.toFixed(1)} tasks ready to run, ${others}`
 }
 
 /** 10000 µs of waiting in a second are a hundredth of the time. */

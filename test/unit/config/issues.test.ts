@@ -120,6 +120,10 @@ describe('impossible combinations', () => {
       'placement.reservedCpus: 0-3 shares CPUs 2-3 with placement.dedicatedCpus (2-5)',
     ],
     [
+      'placement: {lsSharePermyriad: 0}',
+      'placement.lsSharePermyriad: 0 needs CPUs in placement.dedicatedCpus (none): offline pods would have none to run on; name some, or write 1 or more',
+    ],
+    [
       'identity: {rootIdle: true}',
       'identity.rootIdle: true needs onExit: release, not hold: a kubelet that starts while no agent runs must find the root as it left it',
     ],
@@ -145,6 +149,7 @@ describe('impossible combinations', () => {
     'loop: {guardMs: 50}',
     'loop: {hotMs: 100, calmMs: 100}',
     'placement: {reservedCpus: "0-3", dedicatedCpus: "4-5"}',
+    'placement: {lsSharePermyriad: 0, dedicatedCpus: "7"}',
     'onExit: release\nidentity: {rootIdle: true}',
     'suppressCpu: {staleMs: 2000}',
     'suppressCpu: {windowMs: 25}',

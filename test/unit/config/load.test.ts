@@ -105,7 +105,7 @@ describe('defaults', () => {
         cgroup: '/sys/fs/cgroup',
         devicePlugins: '/var/lib/kubelet/device-plugins',
         podResources: '/var/lib/kubelet/pod-resources',
-        state: '/var/lib/kube-agent',
+        state: '/run/kube-agent',
       },
       loop: { guardMs: 25, hotMs: 50, calmMs: 1000 },
       pods: { source: 'auto', directory: '/var/lib/kube-agent/pods', rescanMs: 5000, maxPods: 1000 },

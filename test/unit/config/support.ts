@@ -2,19 +2,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach } from 'vitest'
+import { onTestFinished } from 'vitest'
 import { type ConfigSources, loadConfig } from '../../../src/config/index.ts'
 import { AgentError } from '../../../src/model/index.ts'
 
-const made: string[] = []
-
-afterEach(() => {
-  for (const directory of made.splice(0)) rmSync(directory, { recursive: true, force: true })
-})
-
 export function tempDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'kube-agent-config-'))
-  made.push(directory)
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
   return directory
 }
 

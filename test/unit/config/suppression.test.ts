@@ -101,6 +101,13 @@ describe('impossible combinations', () => {
   })
 })
 
+describe('a cut', () => {
+  it.each(['pressure', 'suppressIo'])('of %s that would leave everything is refused', (key) => {
+    expect(withoutPlace(`${key}: {cutPermyriad: 10000}`)).toEqual([expect.stringMatching(/cutPermyriad.* 9999.*got 10000/)])
+    expect(() => configOf(`${key}: {cutPermyriad: 9999}`)).not.toThrow()
+  })
+})
+
 describe('lists of devices', () => {
   const of = (list: string): string => `suppressIo: {devices: ${list}}`
   const what = 'suppressIo.devices: expected a list of block devices such as [nvme0n1, "259:3"]'

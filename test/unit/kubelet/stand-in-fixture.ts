@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Server, ServerCredentials, type ServerUnaryCall, type ServerWritableStream } from '@grpc/grpc-js'
-import { afterEach, expect, vi } from 'vitest'
+import { expect, onTestFinished, vi } from 'vitest'
 import type { v1beta1 } from '../../../src/kubelet/gen/deviceplugin.js'
 import { callUnary, DEVICE_PLUGIN, dial, REGISTRATION, UNLIMITED } from '../../../src/kubelet/wire.ts'
 import {
@@ -17,14 +17,9 @@ import {
 export const GPU = 'example.com/gpu'
 export const CPU = 'example.com/cpu'
 
-const cleanups: (() => Promise<void> | void)[] = []
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-})
-
+/** When the test has finished, the last one first. */
 export function onCleanup(cleanup: () => Promise<void> | void): void {
-  cleanups.push(cleanup)
+  onTestFinished(cleanup)
 }
 
 /** Waits until the assertions hold. */
