@@ -8,10 +8,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { demoSettings, MOST_REAL_CPUS } from '../../src/cli/demo/settings.ts'
 import { GroupSandbox } from '../../src/kernel/index.ts'
-import { IS_ROOT, kubeAgent, NOBODY, pipeToHead, startKubeAgent } from './program.ts'
+import { BUNDLE, IS_ROOT, kubeAgent, NOBODY, pipeToHead, type Ran, runAsync, startKubeAgent } from './program.ts'
 
 const DEMO_MS = 90_000
 const NOT_ROOT = 'needs root: real cgroups can only be made by root'
@@ -99,19 +99,60 @@ function expectWholePlay(summary: Summary): void {
   expect(allowance('recovery')[1]).toBeGreaterThan(floor * 2)
 }
 
-describe('demo', () => {
-  it('plays through on the simulated node, restores every knob and leaves nothing', { timeout: DEMO_MS }, () => {
-    const ran = kubeAgent(['demo', '--simulated', '--json'], { timeoutMs: DEMO_MS })
-    const all = events(ran.stdout)
-    expect(ran).toMatchObject({ code: 0, stderr: '' })
+/** Plays to its end beside others. */
+const played = (words: readonly string[], uid?: number): Promise<Ran> =>
+  runAsync(
+    process.execPath,
+    [BUNDLE, 'demo', ...words],
+    { NO_COLOR: '1' },
+    { timeoutMs: DEMO_MS, ...(uid === undefined ? {} : { uid }) },
+  )
+
+/** Plays until offline work of both classes runs, and is told to end then. Answers its exit code. */
+async function endedInTheMiddle(signal: NodeJS.Signals): Promise<number | null> {
+  const child = startKubeAgent(['demo', '--json'])
+  const { stdout } = child
+  if (stdout === null) throw new Error('no output')
+  for await (const line of createInterface({ input: stdout })) {
+    const event = JSON.parse(line) as Event & { phase?: string }
+    if (event.phase === 'ot') break
+  }
+  child.kill(signal)
+  stdout.resume()
+  const [code] = (await once(child, 'exit')) as [number | null]
+  return code
+}
+
+// They play in the time of those who watch: one after the other they would take four times as long, and at once they hardly cost more.
+describe('demos at once', () => {
+  let simulated: Ran
+  let inPlainLines: Ran
+  let asNobody: Ran | undefined
+  let ended: number | null
+  let left: readonly string[]
+
+  beforeAll(async () => {
+    before = new Set(marks())
+    ;[simulated, inPlainLines, asNobody, ended] = await Promise.all([
+      played(['--simulated', '--json']),
+      played(['--simulated']),
+      IS_ROOT ? played(['--json'], NOBODY) : undefined,
+      // The only one of them on real cgroups, for root: two there would take each other's CPUs.
+      endedInTheMiddle('SIGINT'),
+    ])
+    left = leftovers()
+  }, DEMO_MS)
+
+  it('play through on the simulated node and restore every knob', () => {
+    const all = events(simulated.stdout)
+    expect(simulated).toMatchObject({ code: 0, stderr: '' })
     expectWholePlay(summaryOf(all))
     // The virtual clock has no scheduler noise: a spike is answered within the measuring window and one hot tick.
     expect(summaryOf(all).reactionMs).toBeLessThanOrEqual(200)
-    expect(leftovers()).toEqual([])
   })
 
-  it('says in plain lines what it is doing', { timeout: DEMO_MS }, () => {
-    const { code, stdout } = kubeAgent(['demo', '--simulated'], { timeoutMs: DEMO_MS })
+  it('say in plain lines what they are doing', () => {
+    const { code, stdout } = inPlainLines
     expect(code).toBe(0)
     expect(stdout).toContain('simulated node')
     expect(stdout).toMatch(/SPIKE: the online workload jumps/)
@@ -120,15 +161,24 @@ describe('demo', () => {
     expect(stdout).not.toContain('\u001b[')
   })
 
-  it('falls back to the simulated node for an ordinary user, and says why', { timeout: DEMO_MS }, (context) => {
-    if (!IS_ROOT) context.skip(ROOT_ONLY)
-    const ran = kubeAgent(['demo', '--json'], { uid: NOBODY, timeoutMs: DEMO_MS })
-    const all = events(ran.stdout)
-    expect(ran.code).toBe(0)
+  it('fall back to the simulated node for an ordinary user, and say why', (context) => {
+    if (asNobody === undefined) return context.skip(ROOT_ONLY)
+    const all = events(asNobody.stdout)
+    expect(asNobody.code).toBe(0)
     expect(all[0]?.text).toMatch(/simulated node.*because real cgroups can't be used here: cannot make the group/)
     expectWholePlay(summaryOf(all))
   })
 
+  it('end in the middle on SIGINT', () => {
+    expect(ended).toBe(1)
+  })
+
+  it('leave nothing behind, however they ended', () => {
+    expect(left).toEqual([])
+  })
+})
+
+describe('demo', () => {
   it('plays through on real cgroups, restores every file and leaves nothing', { timeout: DEMO_MS }, (context) => {
     if (!IS_ROOT) context.skip(NOT_ROOT)
     const ran = kubeAgent(['demo', '--json'], { timeoutMs: DEMO_MS })
@@ -141,18 +191,8 @@ describe('demo', () => {
     expect(leftovers()).toEqual([])
   })
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('leaves nothing behind after %s', { timeout: DEMO_MS }, async (signal) => {
-    const child = startKubeAgent(['demo', '--json'])
-    const { stdout } = child
-    if (stdout === null) throw new Error('no output')
-    for await (const line of createInterface({ input: stdout })) {
-      const event = JSON.parse(line) as Event & { phase?: string }
-      if (event.phase === 'ot') break
-    }
-    child.kill(signal)
-    stdout.resume()
-    const [code] = (await once(child, 'exit')) as [number | null]
-    expect(code).toBe(1)
+  it('leaves nothing behind after SIGTERM', { timeout: DEMO_MS }, async () => {
+    expect(await endedInTheMiddle('SIGTERM')).toBe(1)
     expect(leftovers()).toEqual([])
   })
 

@@ -1,6 +1,6 @@
 /**
  * The status page as a screen reader is told of it, and that there is something to see: one tick that never changes, in a real Chromium. After
- * a change that is meant, rewrite the golden with: npx vitest run --project machine test/cli/page-golden.test.ts -u
+ * a change that is meant, rewrite the golden with: npx vitest run test/cli/page-golden.test.ts -u
  */
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'

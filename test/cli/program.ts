@@ -43,11 +43,26 @@ export function pipeToHead(words: readonly string[], timeoutMs = 15_000): Ran {
   return { code: run.status, stdout: run.stdout, stderr: run.stderr }
 }
 
-/** Runs any program to its end while this process goes on, as it must where it is the one that answers. NO_COLOR only where `over` says so. */
-export function runAsync(file: string, words: readonly string[], over: NodeJS.ProcessEnv = {}, timeoutMs = 30_000): Promise<Ran> {
+/**
+ * Runs any program to its end while this process goes on, as it must where it is the one that answers; as another user where `uid` is given.
+ * NO_COLOR only where `over` says so.
+ */
+export function runAsync(
+  file: string,
+  words: readonly string[],
+  over: NodeJS.ProcessEnv = {},
+  { uid, timeoutMs = 30_000 }: { uid?: number; timeoutMs?: number } = {},
+): Promise<Ran> {
   const { NO_COLOR: _none, ...environment } = process.env
+  const identity = uid === undefined ? {} : { uid, gid: uid }
   return new Promise((resolve) => {
-    const options = { timeout: timeoutMs, killSignal: 'SIGKILL', cwd: '/', env: { ...environment, ...over } } as const
+    const options = {
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+      cwd: '/',
+      env: { ...environment, ...over },
+      ...identity,
+    } as const
     const child = execFile(file, [...words], options, (_failed, stdout, stderr) => {
       resolve({ code: child.exitCode, stdout, stderr })
     })
