@@ -16,6 +16,7 @@ const rooms = {
   web: [],
   record: ['cpu', 'model'],
   serve: ['model', 'record', 'web'],
+  agent: ['cpu', 'model', 'config', 'decide', 'plan', 'sense', 'actuate'],
   sim: ['cpu', 'model', 'decide', 'plan', 'kubelet/gen', 'kubelet/wire'],
   cli: [
     'cpu',
@@ -31,11 +32,8 @@ const rooms = {
     'serve',
     'web',
     'sim',
-    'agent',
-    'agent-options',
-    'loop',
+    'agent/index',
     'compose',
-    'release-node',
     'kernel/index',
   ],
 }

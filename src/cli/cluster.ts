@@ -4,7 +4,7 @@
  */
 import { hostname } from 'node:os'
 import { EvictionFile } from '../actuate/index.ts'
-import type { TickSink } from '../agent.ts'
+import type { TickSink } from '../agent/index.ts'
 import { openPodDirectory, realNow } from '../compose.ts'
 import type { Config } from '../config/index.ts'
 import {

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { composeAgent, openNode, realNow } from '../compose.ts'
 import type { Config } from '../config/index.ts'
-import { Loop } from '../loop.ts'
+import { Loop } from '../agent/index.ts'
 import { AgentError, EXIT, type ExitCode, messageOf } from '../model/index.ts'
 import { count, createLogger, FileStore, formatDuration, Recorder, type RecordingState } from '../record/index.ts'
 import { CONFIG_FLAGS, durationFlag, JSON_FLAG, type Parsed, PATH_FLAGS, textFlag } from './args.ts'

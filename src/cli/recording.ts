@@ -1,7 +1,7 @@
 /** Recordings as the verbs make them: the one a running agent keeps in its directory, and the pieces that `record` shares with it. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openStateDirectory } from '../actuate/index.ts'
-import type { Tape, TickSink } from '../agent.ts'
+import type { Tape, TickSink } from '../agent/index.ts'
 import { realNow } from '../compose.ts'
 import { fileSettings, type Config } from '../config/index.ts'
 import { lasting, type Memory } from '../decide/index.ts'

@@ -3,7 +3,7 @@
  * was wired at start waits for the next one and is named. A file with a mistake changes nothing.
  */
 import { unwatchFile, watchFile } from 'node:fs'
-import type { Agent } from '../agent.ts'
+import type { Agent } from '../agent/index.ts'
 import {
   filesOf,
   reloadConfig,

@@ -5,7 +5,7 @@
  * /livez, is how it is seen from outside.
  */
 import { execFile } from 'node:child_process'
-import type { TickSink } from '../agent.ts'
+import type { TickSink } from '../agent/index.ts'
 import { openDatagrams, type SendDatagram } from '../kernel/index.ts'
 import { errnoOf, messageOf } from '../model/index.ts'
 import type { Logger } from '../record/index.ts'

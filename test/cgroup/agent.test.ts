@@ -5,7 +5,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, type TestContext } from 'vitest'
-import { releaseNode } from '../../src/release-node.ts'
+import { releaseNode } from '../../src/agent/index.ts'
 import { openNode, openWriting, realNow } from '../../src/compose.ts'
 import { parentGroup } from '../../src/model/index.ts'
 import { RealNode, type RealPod, rootMilli, type RunningAgent, settled, whyNotHere } from '../support/real-node.ts'

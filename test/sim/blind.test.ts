@@ -3,7 +3,7 @@
  * list that lacks a pod, with the rule capacity switched off under way, and when its ticks fail. It must neither sell nor lift anything then.
  */
 import { describe, expect, it } from 'vitest'
-import type { Publisher } from '../../src/agent.ts'
+import type { Publisher } from '../../src/agent/index.ts'
 import { CpuSet } from '../../src/cpu/index.ts'
 import { type Dialect, noUnits, type PodList } from '../../src/model/index.ts'
 import { configOf, DEFAULTS } from '../support/config.ts'

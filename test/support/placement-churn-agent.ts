@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import type { RestoreJournal } from '../../src/actuate/index.ts'
-import type { Agent } from '../../src/agent.ts'
+import type { Agent } from '../../src/agent/index.ts'
 import { composeAgent, openNode, openWriting } from '../../src/compose.ts'
 import { type Config, loadConfig } from '../../src/config/index.ts'
 import { CpuSet } from '../../src/cpu/index.ts'

@@ -3,7 +3,7 @@
  * does, with nobody else's clock. A trace of every tick is kept.
  */
 import { Actuator, RestoreJournal } from '../../src/actuate/index.ts'
-import { Agent, type Publisher, type Tape, type TickSink } from '../../src/agent.ts'
+import { Agent, type Publisher, type Tape, type TickSink } from '../../src/agent/index.ts'
 import type { Config } from '../../src/config/index.ts'
 import type { Dialect, Evictor, KernelPort, KnobKind, PodList, TickRecord } from '../../src/model/index.ts'
 import { isQuota, quotaMilliCpu } from '../../src/model/index.ts'

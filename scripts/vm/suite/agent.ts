@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { releaseNode } from '../../../src/release-node.ts'
+import { releaseNode } from '../../../src/agent/index.ts'
 import { openNode, openWriting, realNow } from '../../../src/compose.ts'
 import { CpuSet } from '../../../src/cpu/index.ts'
 import { type RealNode, type RealPod, rootMilli, settled } from '../../../test/support/real-node.ts'

@@ -2,7 +2,7 @@
  * What the demo plays on: a small node that can start pods, change what they do and show every knob. Two of them exist, this machine's
  * own cgroups and processes, and the simulated node; the scenario does not know which.
  */
-import type { Agent, Publisher, TickSink } from '../../agent.ts'
+import type { Agent, Publisher, TickSink } from '../../agent/index.ts'
 import type { Config } from '../../config/index.ts'
 import type { Instant, PodSpec } from '../../model/index.ts'
 

@@ -2,7 +2,7 @@
  * The pages of `run`, served while the demo plays: the recorder takes the same ticks, on the clock of the bed. Loopback only; the port is
  * free again when the play is over.
  */
-import type { TickSink } from '../../agent.ts'
+import type { TickSink } from '../../agent/index.ts'
 import type { Config } from '../../config/index.ts'
 import type { DevicePlugins } from '../../kubelet/index.ts'
 import { createLogger, Recorder } from '../../record/index.ts'

@@ -4,7 +4,7 @@
  */
 import { AgentError, type Instant, type OfflineResource, type PodSpec, type TickRecord } from '../../model/index.ts'
 import { DevicePlugins } from '../../kubelet/index.ts'
-import type { TickSink } from '../../agent.ts'
+import type { TickSink } from '../../agent/index.ts'
 import { KubeletStandIn } from '../../sim/index.ts'
 import type { Bed } from './bed.ts'
 import type { DemoSummary, Show } from './events.ts'

@@ -2,7 +2,7 @@
  * When the agent ticks: once every calm pause, more often for as long as the node is hot, and at once when the guard beat hears of trouble.
  * It keeps the agent from being its own trouble too: where a tick is dear, hot ones come less often.
  */
-import type { Config } from './config/index.ts'
+import type { Config } from '../config/index.ts'
 
 /**
  * Of one CPU, the most that hot ticks may take. On a small or slow machine their own use would else be what keeps the node hot: it counts as use

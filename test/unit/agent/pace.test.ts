@@ -1,11 +1,11 @@
 /** When the agent ticks: by the clock alone, and with what its ticks take. */
 import * as fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { Pace } from '../../src/pace.ts'
-import { DEFAULTS } from '../support/config.ts'
-import { SimulatedAgent } from '../support/simulated-agent.ts'
-import { specOf } from '../support/snapshots.ts'
-import { planted } from '../support/trees-on-disk.ts'
+import { Pace } from '../../../src/agent/pace.ts'
+import { DEFAULTS } from '../../support/config.ts'
+import { SimulatedAgent } from '../../support/simulated-agent.ts'
+import { specOf } from '../../support/snapshots.ts'
+import { planted } from '../../support/trees-on-disk.ts'
 
 const { calmMs, guardMs, hotMs } = DEFAULTS.loop
 

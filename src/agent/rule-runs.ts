@@ -2,9 +2,9 @@
  * How each rule is doing: whether it could decide, and on calm ticks how long it took. The rules themselves are pure and know no clock; they
  * say which of them begins, and the time is taken here.
  */
-import type { Config } from './config/index.ts'
-import type { DecideWatch } from './decide/index.ts'
-import { type Abstention, type Decision, RULES, type Run, RunClock, type RuleName } from './model/index.ts'
+import type { Config } from '../config/index.ts'
+import type { DecideWatch } from '../decide/index.ts'
+import { type Abstention, type Decision, RULES, type Run, RunClock, type RuleName } from '../model/index.ts'
 
 /** Whether a rule is switched on. Total, so that a new rule without a switch does not compile. */
 const IS_ON: Readonly<Record<RuleName, (config: Config) => boolean>> = {

@@ -3,8 +3,8 @@
  * suppression wants, so a kind of knob for which the last plan had no step, and that neither the upper layer of what is desired nor a
  * change of a reading has touched since, can have none now either. In doubt a kind is looked at.
  */
-import type { Decision, KnobKind, Plan, Resolved } from './model/index.ts'
-import { KNOB_KINDS, KnobLayers } from './model/index.ts'
+import type { Decision, KnobKind, Plan, Resolved } from '../model/index.ts'
+import { KNOB_KINDS, KnobLayers } from '../model/index.ts'
 
 /** What a plan is made of, as far as it is the same for all kinds of knobs. Compared by value. */
 interface Ground {

@@ -2,9 +2,9 @@
  * Puts a node back from its restore journal: the one way to do so, for an agent that is told to, for one that fails, and for the verb `release`
  * when none runs. It is the ordinary plan with nothing desired.
  */
-import { type Actuator, release, type ReleaseReport, type RestoreJournal } from './actuate/index.ts'
-import { type KernelPort, KnobTable } from './model/index.ts'
-import { diff } from './plan/index.ts'
+import { type Actuator, release, type ReleaseReport, type RestoreJournal } from '../actuate/index.ts'
+import { type KernelPort, KnobTable } from '../model/index.ts'
+import { diff } from '../plan/index.ts'
 
 const NOTHING_DESIRED = new KnobTable<never>()
 

@@ -1,13 +1,13 @@
 /** How rules are said to be doing: by their abstentions, by the configuration, and by which of them had begun when a tick threw. */
 import { expect, it } from 'vitest'
-import { Agent } from '../../src/agent.ts'
-import { decide, EMPTY_MEMORY } from '../../src/decide/index.ts'
-import { type Abstention, isFailing, RULES, type RuleName } from '../../src/model/index.ts'
-import { RuleRuns } from '../../src/rule-runs.ts'
-import { Sensor } from '../../src/sense/index.ts'
-import { ModelKernel, SimNode } from '../../src/sim/index.ts'
-import { configOf, DEFAULTS } from '../support/config.ts'
-import { snapshotOf, topologyOf } from '../support/snapshots.ts'
+import { Agent } from '../../../src/agent/index.ts'
+import { decide, EMPTY_MEMORY } from '../../../src/decide/index.ts'
+import { type Abstention, isFailing, RULES, type RuleName } from '../../../src/model/index.ts'
+import { RuleRuns } from '../../../src/agent/rule-runs.ts'
+import { Sensor } from '../../../src/sense/index.ts'
+import { ModelKernel, SimNode } from '../../../src/sim/index.ts'
+import { configOf, DEFAULTS } from '../../support/config.ts'
+import { snapshotOf, topologyOf } from '../../support/snapshots.ts'
 
 const runsOf = (rules: RuleRuns) => new Map([...rules.runs].map((run) => [run.name, run]))
 

@@ -2,13 +2,13 @@
  * The agent: one loop body, sense → decide → plan → actuate → record, and the rules for when it runs. It holds no timer and reads no
  * clock: the loop (loop.ts) or a simulated one calls it with the time. One tick at a time, synchronous, so it can't be re-entered.
  */
-import type { AgentOptions, Writing } from './agent-options.ts'
+import type { AgentOptions, Writing } from './options.ts'
 import { Alarm } from './alarm.ts'
 import { Pace } from './pace.ts'
 import { PlanScope } from './plan-scope.ts'
-import { decide, EMPTY_MEMORY, type Memory, unsharedGroups } from './decide/index.ts'
-import { DriftWatch, type ReleaseReport } from './actuate/index.ts'
-import type { Config } from './config/index.ts'
+import { decide, EMPTY_MEMORY, type Memory, unsharedGroups } from '../decide/index.ts'
+import { DriftWatch, type ReleaseReport } from '../actuate/index.ts'
+import type { Config } from '../config/index.ts'
 import type {
   Decision,
   DriftView,
@@ -21,14 +21,12 @@ import type {
   RunState,
   StepResult,
   TickRecord,
-} from './model/index.ts'
-import { hasEnded, holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFLINE_RESOURCES } from './model/index.ts'
+} from '../model/index.ts'
+import { hasEnded, holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFLINE_RESOURCES } from '../model/index.ts'
 import { keepJournal } from './keep-journal.ts'
-import { diff } from './plan/index.ts'
+import { diff } from '../plan/index.ts'
 import { releaseNode } from './release-node.ts'
 import { RuleRuns } from './rule-runs.ts'
-
-export type { Publisher, Tape, TickSink, Writing } from './agent-options.ts'
 
 /** Records of groups that are gone do no harm but take room: looking for them is a stat per group, so it is not done on every tick. */
 const PRUNE_MS = 30_000

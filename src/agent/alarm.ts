@@ -2,10 +2,10 @@
  * When the guard beat calls for a tick: the node may be leaving its calm. Only thresholds on a handful of counters; what follows from them is
  * decided by the rules, in the tick.
  */
-import type { Config } from './config/index.ts'
-import { jumpAboveMilli, leastJumpMilli } from './decide/index.ts'
-import { MEMORY_RUNGS } from './model/index.ts'
-import type { GuardReading, Sensor } from './sense/index.ts'
+import type { Config } from '../config/index.ts'
+import { jumpAboveMilli, leastJumpMilli } from '../decide/index.ts'
+import { MEMORY_RUNGS } from '../model/index.ts'
+import type { GuardReading, Sensor } from '../sense/index.ts'
 
 /** Offline work this near to its allowance will soon press against it, or want more. */
 const NEAR_ALLOWANCE = 0.9

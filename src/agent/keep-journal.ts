@@ -1,7 +1,7 @@
 /** What keeps the restore journal small and true between ticks. */
-import type { RestoreJournal } from './actuate/index.ts'
-import type { Decision, GroupPath, KnobKind, NodeSnapshot } from './model/index.ts'
-import { isOurs } from './plan/index.ts'
+import type { RestoreJournal } from '../actuate/index.ts'
+import type { Decision, GroupPath, KnobKind, NodeSnapshot } from '../model/index.ts'
+import { isOurs } from '../plan/index.ts'
 
 /** Drops records of groups that are gone, gives up knobs that others have taken over, and rewrites the file when it has grown large. */
 export function keepJournal(journal: RestoreJournal, decision: Decision, actual: NodeSnapshot['actual']): void {

@@ -1,9 +1,9 @@
 /** What the agent is made of, and whom it talks to: the loop body knows these by their shape alone. */
-import type { Actuator, RestoreJournal } from './actuate/index.ts'
-import type { Config } from './config/index.ts'
-import type { Memory } from './decide/index.ts'
-import type { Evictor, Instant, KernelPort, Mode, NodeSnapshot, OfflineResource, TickRecord } from './model/index.ts'
-import type { Sensor } from './sense/index.ts'
+import type { Actuator, RestoreJournal } from '../actuate/index.ts'
+import type { Config } from '../config/index.ts'
+import type { Memory } from '../decide/index.ts'
+import type { Evictor, Instant, KernelPort, Mode, NodeSnapshot, OfflineResource, TickRecord } from '../model/index.ts'
+import type { Sensor } from '../sense/index.ts'
 
 /** Where capacity is advertised. */
 export interface Publisher {

@@ -3,7 +3,7 @@
  * and missed beats are not made up for.
  */
 import type { Agent } from './agent.ts'
-import type { Instant } from './model/index.ts'
+import type { Instant } from '../model/index.ts'
 
 export interface LoopOptions {
   readonly agent: Agent
