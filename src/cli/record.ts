@@ -94,7 +94,7 @@ async function recordNode(
     throw new AgentError('E_RECORDING', `can't write ${path}: ${messageOf(thrown)}`, { hint: WRITE_HINT, cause: thrown })
   })
   if (end === 'hangs') {
-    cutOff()
+    cutOff(logger)
     throw new AgentError('E_RECORDING', `can't write ${path}: the disk does not answer`, { hint: WRITE_HINT })
   }
   return tell(parsed, path, recording.state, realNow().nowMs - began.nowMs)

@@ -101,7 +101,7 @@ async function runAgent(sources: ConfigSources, flags: readonly FlagInForce[]): 
     return config.onExit === 'release' ? releaseOnExit(agent, logger) : EXIT.ok
   } finally {
     await teardown.run(logger)
-    if (teardown.hangs || (writing !== undefined && writing.actuator.underWay > 0)) cutOff()
+    if (teardown.hangs || (writing !== undefined && writing.actuator.underWay > 0)) cutOff(logger)
   }
 }
 

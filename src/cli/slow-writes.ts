@@ -8,6 +8,8 @@ import type { Logger } from '../record/index.ts'
 
 /** How long such a write may go on after the agent was asked to stop. */
 const GRACE_MS = 2000
+/** How long the log may take to get its last lines out: its reader may have stalled. */
+const LOG_MS = 500
 
 /** Begins none any more, and gives the one that runs a moment: what is released after that is not undone by it. */
 export async function awaitSlowWrites(actuator: Pick<Actuator, 'stopSlowWrites'>, logger: Pick<Logger, 'warn'>): Promise<void> {
@@ -20,12 +22,13 @@ export async function awaitSlowWrites(actuator: Pick<Actuator, 'stopSlowWrites'>
 }
 
 /**
- * Ends the process with SIGKILL, with all else undone and the log flushed by its own listener: for a thread that is in the kernel and does not
- * return. Kernel: memory_high_write(), memory_max_write() and mem_cgroup_resize_max() give up for a pending signal, and so does who waits for
+ * Ends the process with SIGKILL, once the log is out and with all else undone: for a thread that is in the kernel and does not return. Lines that
+ * another thread is writing would be lost with the process, as the log's own listener for the exit writes the others only. Kernel: memory_high_write(), memory_max_write() and mem_cgroup_resize_max() give up for a pending signal, and so does who waits for
  * a file server (NFS, FUSE). One that waits for a frozen or broken disk does not: such a thread, and no more than it, outlasts the agent.
  */
-export function cutOff(): void {
+export function cutOff(logger: Pick<Logger, 'flush'>): void {
   process.once('exit', () => process.kill(process.pid, 'SIGKILL'))
   // What is being thrown at this moment is still told of.
-  setImmediate(() => process.exit())
+  setImmediate(() => logger.flush(() => process.exit()))
+  setTimeout(() => process.exit(), LOG_MS)
 }

@@ -26,7 +26,8 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
       formatters: { level: (label) => ({ level: label }) },
       hooks: { logMethod: limitLines() },
     },
-    destination ?? fileDestination({ dest: STDERR, sync: false, maxLength: MAX_BUFFERED_BYTES }),
+    // A least length of 1 changes nothing for lines, but with 0 flush() would not wait.
+    destination ?? fileDestination({ dest: STDERR, sync: false, minLength: 1, maxLength: MAX_BUFFERED_BYTES }),
   )
 }
 

@@ -63,12 +63,16 @@ class ImageNode {
   readonly #bed: DaemonBed
   readonly #root: string
   readonly #config: string
+  /** What a recording is kept in. */
+  readonly recordings: string
 
   constructor(opened: DaemonBed) {
     this.#bed = opened
     this.#root = join(opened.directory, 'image')
     this.#config = join(opened.directory, 'config')
+    this.recordings = join(opened.directory, 'recordings')
     mkdirSync(this.#config)
+    mkdirSync(this.recordings)
     mkdirSync(opened.stateDirectory, { recursive: true, mode: 0o755 })
     mkdirSync(join(opened.directory, 'pod-resources'))
     rootFileSystem(this.#root)
@@ -82,6 +86,7 @@ class ImageNode {
       '/var/lib/kubelet/device-plugins': this.#bed.pluginDirectory,
       '/var/lib/kubelet/pod-resources': join(this.#bed.directory, 'pod-resources'),
       '/run/kube-agent': this.#bed.stateDirectory,
+      '/var/lib/kube-agent': this.recordings,
     }
     const source = name === 'config' ? this.#config : own[path]
     if (source === undefined) throw new Error(`the manifest mounts ${name} (${path}), which this test knows nothing of`)
@@ -225,8 +230,9 @@ describe('the DaemonSet of the chart on the image', () => {
       const agent = bed.startCommand(words, environment)
       await expect.poll(async () => (await bed?.get('/readyz'))?.status, { timeout: 30_000 }).toBe(200)
       expect(await agent.stop()).toBe(0)
-      const recorded = readdirSync(join(bed.stateDirectory, 'recording'))
-      expect(recorded.map((name) => statSync(join(bed?.stateDirectory ?? '', 'recording', name)).size > 100)).toContain(true)
+      const recording = join(node.recordings, 'recording')
+      const recorded = readdirSync(recording)
+      expect(recorded.map((name) => statSync(join(recording, name)).size > 100)).toContain(true)
       expect(bed.photograph()).toEqual(before)
     },
   )

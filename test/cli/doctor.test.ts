@@ -110,13 +110,13 @@ describe('doctor on a node with everything', () => {
     expect(readdirSync(here.directory, { recursive: true })).toEqual(files)
   })
 
-  it('says on cgroup v1 that throttling and the run queue take the place of stalls', async (context) => {
+  it('says on cgroup v1 that the run queue takes the place of stalls, and throttling does not', async (context) => {
     const why = whyNotHere('v1')
     if (why !== undefined) context.skip(why)
     const here = await openBed(context)
     const pressure = finding(kubeAgent(['doctor', '--json', '--config', here.config]), 'pressure-groups')
     expect(pressure).toMatchObject({ state: 'note' })
-    expect(pressure.found).toMatch(/throttling .* and the run queue .* take their place/)
+    expect(pressure.found).toMatch(/the run queue of the node takes their place.*Throttling of online pods is not counted/s)
   })
 
   it('sees a running agent, and does not disturb it', { timeout: 60_000 }, async (context) => {

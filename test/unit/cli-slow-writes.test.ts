@@ -28,7 +28,7 @@ const written = new Promise((end) => write(fd, Buffer.alloc(1 << 20), end))
 process.on('SIGTERM', async () => {
   await awaitSlowWrites({ stopSlowWrites: () => written }, logger)
   for (let line = 0; line < 500; line += 1) logger.info({ line }, 'stopping')
-  cutOff()
+  cutOff(logger)
 })
 setTimeout(() => process.stdout.write('ready'), 100)
 `

@@ -26,7 +26,7 @@ describe('the references in the README', () => {
     expect(rows(verbsReference())).toBe(Object.keys(VERBS).length)
     const squeezed = (table: string): string => table.replaceAll(/ +/g, ' ')
     expect(squeezed(configReference())).toContain(
-      '| `hotMs` | `50` | Pause between ticks while the node is hot (ms, 10 to 1000) |',
+      '| `hotMs` | `50` | Pause between ticks while the node is hot and something calls for less; four times that without such news (ms, 10 to 1000) |',
     )
     expect(squeezed(metricsReference())).toContain('| `kube_agent_writes_total` | counter | `knob`, `outcome` |')
     expect(squeezed(metricsReference())).toContain('| `kube_agent_reaction_latency_seconds` | histogram | |')
