@@ -25,7 +25,7 @@ const PATTERNS: readonly (readonly [pattern: RegExp, by: string])[] = [
   [/\b(bearer\s{1,4})[\w.~+/=-]{8,}/gi, `$1${GONE}`],
   [/\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"']{1,512}@/gi, `$1${GONE}@`],
   // The same in a message that cut the URL short; a port is no password.
-  [/\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"':]{1,256}:(?!\d{1,5}…)[^\s/@"'…]{1,512}…/gi, `$1${GONE}…`],
+  [/\b([a-z][a-z\d+.-]{0,20}:\/\/)[^\s/@"':]{1,256}:(?!\d{1,5}\u2026)[^\s/@"'\u2026]{1,512}\u2026/gi, `$1${GONE}…`],
   [/\bAKIA[A-Z\d]{16}\b/g, GONE],
 ]
 
