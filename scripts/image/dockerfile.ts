@@ -27,6 +27,6 @@ export function imageOf(): Image {
     command: JSON.parse(the('CMD')) as string[],
     user: the('USER'),
     labels: [...the('LABEL').matchAll(/([\w.]+)="([^"]*)"/g)].map(([, key, value]) => `${key}=${value}`),
-    environment: [the('ENV')],
+    environment: the('ENV').split(' '),
   }
 }

@@ -9,7 +9,7 @@ import { oneLine } from './errors.ts'
 export const RUN_KINDS = ['source', 'rule', 'sink'] as const
 export type RunKind = (typeof RUN_KINDS)[number]
 
-/** What is read, in the order in which a tick reads it; `pod_resources` is asked beside the loop. */
+/** What a tick reads, in its order; what is asked beside the loop (`pod_resources`) keeps a Run of its own. */
 export const SOURCES = [
   'node_cpu',
   'offline_cpu',
@@ -25,7 +25,6 @@ export const SOURCES = [
   'io_pressure',
   'run_queue',
   'knobs',
-  'pod_resources',
 ] as const
 export type SourceName = (typeof SOURCES)[number]
 

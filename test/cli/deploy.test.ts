@@ -260,7 +260,8 @@ describe('the image', () => {
 
   it('starts the bundle with the flags of its own first line', () => {
     const [line = ''] = readFileSync(BUNDLE, 'utf8').split('\n')
-    const { entrypoint } = imageOf()
-    expect(line).toBe(`#!/usr/bin/env -S node ${entrypoint.slice(1, -1).join(' ')}`)
+    const { entrypoint, environment } = imageOf()
+    expect(environment).toContain('MALLOC_ARENA_MAX=1')
+    expect(line).toBe(`#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node ${entrypoint.slice(1, -1).join(' ')}`)
   })
 })

@@ -45,7 +45,8 @@ export class RunMetrics {
     const counted = this.#counted[kind]
     for (const run of runs) {
       const labels: Partial<Record<RunKind, string>> = { [kind]: run.name }
-      failures.inc(labels, run.failures - (counted.get(run.name) ?? 0))
+      // A book that was begun anew must not fail the tick that tells of it.
+      failures.inc(labels, Math.max(0, run.failures - (counted.get(run.name) ?? 0)))
       counted.set(run.name, run.failures)
       const isKnown = run.lastOkMs !== undefined || isFailing(run)
       if (isKnown) success.set(labels, isFailing(run) ? 0 : 1)

@@ -31,6 +31,19 @@ const partLines = (page: string): readonly string[] => {
   return lines.slice(start, lines.indexOf('', start))
 }
 
+describe('a book of failures that is begun anew', () => {
+  it('fails no tick, and what was counted stands', async () => {
+    const record = recorder()
+    let run = new Run('events')
+    record.watch('sink', () => [run])
+    run.failed('403', 9000)
+    record.tick(tick())
+    run = new Run('events')
+    record.tick(tick({ seq: 2, nowMs: 13_000 }))
+    expect(await record.metricsText()).toContain('kube_agent_sink_failures_total{sink="events"} 1\n')
+  })
+})
+
 describe('status', () => {
   it('counts the parts, and names those that fail or are slow', () => {
     const { record } = watchedRecorder()
