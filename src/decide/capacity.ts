@@ -21,7 +21,7 @@ import type {
 import { hasEnded, holdsUnits, isOffline, OFFLINE_RESOURCES } from '../model/index.ts'
 import { fullNameOf, isOnlineBelowOfflineRoot } from './classify.ts'
 import { addPeak, peakOf, type PeakWindow, reasonable } from './peak.ts'
-import { isImpossible } from './suppress/cpu-inputs.ts'
+import { countersContradict } from './suppress/cpu-inputs.ts'
 
 interface WatchedPod {
   readonly sinceMs: number
@@ -113,8 +113,7 @@ function observe(
   const nodeMilli = reasonable(cpu?.value.usedMilli)
   const rootMilli = reasonable(offlineCpu?.value.usedMilli)
   if (nodeMilli === undefined || rootMilli === undefined || memoryUse === undefined) return undefined
-  const capacityMilli = snapshot.topology.online.size * 1000
-  if (cpu !== undefined && offlineCpu !== undefined && isImpossible(cpu.value, offlineCpu.value, capacityMilli)) return undefined
+  if (countersContradict(snapshot)) return undefined
   const windowMs = config.capacity.peakWindowMs
   let untaggedMilli = 0
   let offlineBytes = 0

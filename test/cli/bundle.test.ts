@@ -1,6 +1,5 @@
 /** `kube-agent bundle` as a person uses it: beside a running agent, without one, in a pipe, and on a node whose configuration has a mistake. */
 import { spawnSync, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Contents } from '../../src/cli/bundle/archive.ts'
 import { plantPlainNode } from '../support/trees-on-disk.ts'
-import { BUNDLE, kubeAgent, startKubeAgent } from './program.ts'
+import { BUNDLE, endNow, kubeAgent, startServing } from './program.ts'
 
 const MS = 60_000
 /** In an environment variable, a token file, a URL and a flag: nowhere in a bundle. */
@@ -16,7 +15,7 @@ const SECRET = 'hunter2hunter2'
 
 let directory: string
 let config: string
-let agent: ChildProcess
+let agent: ChildProcess | undefined
 let port = 0
 
 beforeAll(async () => {
@@ -33,25 +32,13 @@ beforeAll(async () => {
     config,
     `node: {name: node-a}\npaths: {cgroup: ${plantPlainNode(directory)}, state: ${join(directory, 'state')}}\npods: {source: directory, directory: ${pods}}\ncluster: {tokenFile: ${join(directory, 'token')}}\nhttp: {port: 0}\nrecording: {enabled: true, directory: ${join(directory, 'recording')}, flushMs: 200}\n`,
   )
-  agent = startKubeAgent(['run', '--config', config])
-  let log = ''
-  agent.stdout?.resume()
-  agent.stderr?.on('data', (data: Buffer) => (log += data.toString()))
-  for (let tries = 0; port === 0 && tries < 200; tries += 1) {
-    await sleep(100)
-    port = Number(/"port":(\d+)/.exec(log)?.[1] ?? 0)
-  }
-  expect(port, log).toBeGreaterThan(0)
+  ;({ agent, port } = await startServing(config))
   const recorded = (): boolean => existsSync(join(directory, 'recording/00000001.recording'))
   for (let tries = 0; tries < 200 && !(recorded() && (await knowsThePod())); tries += 1) await sleep(100)
 }, MS)
 
 afterAll(async () => {
-  if (agent.exitCode === null) {
-    const ended = once(agent, 'exit')
-    agent.kill('SIGKILL')
-    await ended
-  }
+  await endNow(agent)
   rmSync(directory, { recursive: true, force: true })
 })
 

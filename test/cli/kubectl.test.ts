@@ -3,7 +3,6 @@
  * agent behind it.
  */
 import { spawnSync, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -12,7 +11,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ApiObject } from '../support/api-server/index.ts'
 import { ProxyApiServer } from '../support/proxy-api-server.ts'
 import { plantPlainNode } from '../support/trees-on-disk.ts'
-import { kubeAgent, type Ran, runAsync, startKubeAgent } from './program.ts'
+import { endNow, kubeAgent, type Ran, runAsync, startServing } from './program.ts'
 
 const PLUGINS = resolve(import.meta.dirname, '../../deploy/kubectl')
 const PLUGIN = join(PLUGINS, 'kubectl-kube_agent')
@@ -23,7 +22,7 @@ const MS = 60_000
 
 let directory: string
 let server: ProxyApiServer
-let agent: ChildProcess
+let agent: ChildProcess | undefined
 let port = 0
 
 beforeAll(async () => {
@@ -34,15 +33,8 @@ beforeAll(async () => {
     config,
     `node: {name: node-a}\npaths: {cgroup: ${plantPlainNode(directory)}, state: ${join(directory, 'state')}}\npods: {source: directory, directory: ${join(directory, 'pods')}}\nhttp: {port: 0}\n`,
   )
-  agent = startKubeAgent(['run', '--config', config])
-  let log = ''
-  agent.stdout?.resume()
-  agent.stderr?.on('data', (data: Buffer) => (log += data.toString()))
-  for (let tries = 0; port === 0 && tries < 200; tries += 1) {
-    await sleep(100)
-    port = Number(/"port":(\d+)/.exec(log)?.[1] ?? 0)
-  }
   server = await ProxyApiServer.start()
+  ;({ agent, port } = await startServing(config))
   writeFileSync(
     join(directory, 'kubeconfig'),
     JSON.stringify({
@@ -54,17 +46,12 @@ beforeAll(async () => {
       'current-context': 'test',
     }),
   )
-  expect(port, log).toBeGreaterThan(0)
   for (let tries = 0; tries < 200 && (await brief()) === ''; tries += 1) await sleep(100)
 }, MS)
 
 afterAll(async () => {
   await server.stop()
-  if (agent.exitCode === null) {
-    const ended = once(agent, 'exit')
-    agent.kill('SIGKILL')
-    await ended
-  }
+  await endNow(agent)
   rmSync(directory, { recursive: true, force: true })
 })
 

@@ -1,6 +1,8 @@
 /** Runs the bundle the way a person does: as a process of its own. */
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export const BUNDLE = resolve(import.meta.dirname, '../../dist/kube-agent.mjs')
 export const IS_ROOT = process.getuid?.() === 0
@@ -29,6 +31,29 @@ export function kubeAgent(words: readonly string[], { uid, timeoutMs = 15_000 }:
 /** Starts a verb and leaves it running. */
 export function startKubeAgent(words: readonly string[]): ChildProcess {
   return spawn(process.execPath, [BUNDLE, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Starts `run` with a configuration that has `http: {port: 0}`, and waits for the port that it serves. Throws, with its log, when it does not serve. */
+export async function startServing(config: string): Promise<{ readonly agent: ChildProcess; readonly port: number }> {
+  const agent = startKubeAgent(['run', '--config', config])
+  let log = ''
+  agent.stdout?.resume()
+  agent.stderr?.on('data', (data: Buffer) => (log += data.toString()))
+  for (let tries = 0; tries < 200; tries += 1) {
+    await sleep(100)
+    const [, port] = /"port":(\d+)/.exec(log) ?? []
+    if (port !== undefined) return { agent, port: Number(port) }
+  }
+  agent.kill('SIGKILL')
+  throw new Error(`it does not serve:\n${log}`)
+}
+
+/** Ends a process that was started here, if it was, and has not ended by itself. */
+export async function endNow(agent: ChildProcess | undefined): Promise<void> {
+  if (agent === undefined || agent.exitCode !== null) return
+  const ended = once(agent, 'exit')
+  agent.kill('SIGKILL')
+  await ended
 }
 
 /** Runs a verb whose reader leaves after the first line. */

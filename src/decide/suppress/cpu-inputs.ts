@@ -2,7 +2,7 @@
  * What rule suppressCpu calculates with: the use of the node and of the classes, and what stands in for it while sensors are silent.
  */
 import type { Config } from '../../config/types.ts'
-import type { ClassifiedPod, CpuUse, NodeSnapshot, SuppressionInputs } from '../../model/index.ts'
+import type { ClassifiedPod, NodeSnapshot, SuppressionInputs } from '../../model/index.ts'
 import { ageMs, isQuota, parentGroup, quotaMilliCpu } from '../../model/index.ts'
 import { isOnlineBelowOfflineRoot, runsBesideOffline } from '../classify.ts'
 import { addPeak, peakOf, type PeakWindow, reasonable } from '../peak.ts'
@@ -79,7 +79,10 @@ const TICK_MS = 10
  * Whether offline work seems to use more than the whole node does, or has: by more than what a tick on each CPU may hide from the node's
  * counter. One of the two counters lies then, and as neither says which, nothing is known of online work.
  */
-export function isImpossible(node: CpuUse, offline: CpuUse, capacityMilli: number): boolean {
+export function countersContradict({ node: { cpu: nodeCpu }, bestEffort: { cpu: offlineCpu }, topology }: NodeSnapshot): boolean {
+  if (nodeCpu === undefined || offlineCpu === undefined) return false
+  const [node, offline] = [nodeCpu.value, offlineCpu.value]
+  const capacityMilli = topology.online.size * 1000
   const windowMs = Math.max(TICK_MS, Math.min(node.windowMs, offline.windowMs))
   const noiseMilli = Math.max(STANDING_MILLI, (capacityMilli * TICK_MS) / windowMs)
   return offline.usedMilli > Math.min(node.usedMilli, capacityMilli) + noiseMilli
@@ -115,9 +118,7 @@ export function measure(
   const isOld = !(oldestMs <= config.loop.calmMs * 2)
   // Once it is held for standing still, what little its floor leaves offline work is no proof of the contrary.
   const isStanding = nodeMilli === 0 && (rootMilli ?? 0) > (memory?.waitingSinceMs === undefined ? STANDING_MILLI : 0)
-  const capacityMilli = snapshot.topology.online.size * 1000
-  const contradict = node !== undefined && offline !== undefined && isImpossible(node.value, offline.value, capacityMilli)
-  if (nodeMilli === undefined || rootMilli === undefined || isStanding || contradict || isOld) {
+  if (nodeMilli === undefined || rootMilli === undefined || isStanding || countersContradict(snapshot) || isOld) {
     const held = { ...memory, waitingSinceMs: memory?.waitingSinceMs ?? snapshot.nowMs }
     const inputs = memory?.inputs ?? blindInputs(snapshot, silentMs(held, snapshot.nowMs), config)
     return { ...(inputs === undefined ? {} : { inputs }), stale: true, blind: memory?.inputs === undefined, memory: held }

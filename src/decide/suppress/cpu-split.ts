@@ -45,7 +45,7 @@ interface Eater {
   readonly wantsMilli: number | undefined
 }
 
-/** Splits `totalMilli` between the BE pods that are there. All parts together are at most that, but for those that are the least there is. */
+/** Splits `totalMilli` between these BE pods, which are there. All parts together are at most that, but for those that are the least there is. */
 export function splitBe(
   { pace, nowMs }: NodeSnapshot,
   pods: readonly ClassifiedPod[],
@@ -53,8 +53,7 @@ export function splitBe(
   config: Config,
 ): BeSplit {
   const judges = pace === 'calm' && nowMs - (before?.judgedMs ?? -Infinity) >= JUDGE_MS
-  const eaters = pods.filter(({ qosClass, reading }) => qosClass === 'BE' && reading.present).sort(byUid)
-  const table = eaters.map((pod): Eater => {
+  const table = pods.toSorted(byUid).map((pod): Eater => {
     const { reading, askedMilli } = pod
     const part = before?.parts.get(reading.spec.uid)
     return {
