@@ -9,7 +9,7 @@ import { Actuator, RestoreJournal } from './actuate/index.ts'
 import { Agent, type Publisher, type Tape, type TickSink, type Writing } from './agent/index.ts'
 import type { Config } from './config/index.ts'
 import { openKernel, requireWritable, type OpenedKernel } from './kernel/index.ts'
-import type { Evictor, Instant, Mode, PodSource } from './model/index.ts'
+import { AgentError, type Evictor, type Instant, messageOf, type Mode, type PodSource } from './model/index.ts'
 import { PodDirectory, Sensor } from './sense/index.ts'
 
 /** Both clocks of this machine. */
@@ -34,15 +34,36 @@ export function openNode(config: Config): OpenedKernel {
   })
 }
 
+/**
+ * The ID of this boot. Throws E_STATE_DIR where it can't be read: by it alone originals on record are told from those of an earlier boot, which
+ * must not be written to groups of this one.
+ */
+function bootIdOf({ paths }: Config): string {
+  const path = join(paths.proc, 'sys/kernel/random/boot_id')
+  const complain = (why: string, cause?: unknown): AgentError =>
+    new AgentError('E_STATE_DIR', `the restore journal can't be used without the ID of this boot (${path}): ${why}`, {
+      hint: 'Mount the host /proc and set paths.proc to it.',
+      cause,
+    })
+  try {
+    const text = readFileSync(path, 'latin1').trim()
+    if (text !== '') return text
+  } catch (thrown) {
+    throw complain(messageOf(thrown), thrown)
+  }
+  throw complain('the file is empty')
+}
+
 /** Opens the restore journal and what writes. Throws E_STATE_DIR, and E_JOURNAL for a journal of a newer version. */
 export function openWriting(config: Config, { kernel }: Pick<OpenedKernel, 'kernel'>): Writing {
   requireWritable(kernel.capabilities)
   const journal = new RestoreJournal({
     stateDirectory: config.paths.state,
-    bootId: readFileSync(join(config.paths.proc, 'sys/kernel/random/boot_id'), 'latin1').trim(),
+    bootId: bootIdOf(config),
     maxBytes: config.journal.maxBytes,
     groupId: (group) => kernel.groupId(group),
     now: () => performance.now(),
+    marks: { enabled: config.journal.marks, open: () => kernel.openMarks(), now: () => performance.now() },
   })
   return { journal, actuator: new Actuator(kernel, journal) }
 }

@@ -6,7 +6,7 @@
 import { performance } from 'node:perf_hooks'
 import { staticPolicyChoice, buildTopology } from '../../src/cpu/index.ts'
 import { classify } from '../../src/decide/classify.ts'
-import { placementClaims, type PlacementMemory, rememberPlacement } from '../../src/decide/placement.ts'
+import { placementClaims, type PlacementMemory, rememberPlacements } from '../../src/decide/placement.ts'
 import type { NodeSnapshot } from '../../src/model/index.ts'
 import { configOf } from '../../test/support/config.ts'
 import { type PodLiteral, snapshotOf } from '../../test/support/snapshots.ts'
@@ -49,7 +49,7 @@ function without(index: number): NodeSnapshot {
 function replan(snapshot: NodeSnapshot, memory: PlacementMemory | undefined): { memory: PlacementMemory; tookMs: number } {
   const classified = snapshot.pods.pods.map((reading) => classify(reading, CONFIG))
   const started = performance.now()
-  const next = rememberPlacement(snapshot, classified, memory, CONFIG)
+  const next = rememberPlacements(snapshot, classified, memory === undefined ? {} : { wanted: memory }, CONFIG).wanted
   placementClaims(snapshot, classified, next, CONFIG)
   return { memory: next, tookMs: performance.now() - started }
 }

@@ -25,12 +25,13 @@ export class AgentWatch {
     const { pid, journal, port } = this.#watched
     const text = await scrape(port)
     if (text === undefined) this.failures += 1
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1')
     const lines = (text ?? '').split('\n').filter((line) => line !== '' && !line.startsWith('#'))
     return {
       atMs,
       values: {
-        // Kernel: VmRSS of /proc/PID/status, in KiB.
-        rssMiB: Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? Number.NaN) / 1024,
+        rssMiB: mebibytes(status, 'VmRSS'),
+        anonMiB: mebibytes(status, 'RssAnon'),
         heapMiB: valueOf(lines, 'nodejs_heap_size_used_bytes') / 2 ** 20,
         descriptors: readdirSync(`/proc/${pid}/fd`).length,
         handles: valueOf(lines, 'nodejs_active_resources'),
@@ -57,6 +58,11 @@ export class AgentWatch {
     // Past the last bound there is no telling how long.
     return total === 0 || bound === undefined ? Number.NaN : Math.min(bound, 10) * 1000
   }
+}
+
+/** Kernel: /proc/PID/status counts in KiB. */
+function mebibytes(status: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? Number.NaN) / 1024
 }
 
 function valueOf(lines: readonly string[], name: string): number {

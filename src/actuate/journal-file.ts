@@ -15,11 +15,19 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { dirname } from 'node:path'
-import { parseRecord } from './records.ts'
+import { dirname, join } from 'node:path'
+import { AgentError, messageOf } from '../model/index.ts'
+import { gapLine, type Reserve, reserveOf } from './gap.ts'
+import { type JournalContents, readJournal } from './journal-text.ts'
+import { FORMAT_VERSION, parseRecord } from './records.ts'
 import { readStateFile } from './state-directory.ts'
 
 const LINE_FEED = 0x0a
+
+/** The journal's file: it is there once an agent has run. */
+export function journalPath(stateDirectory: string): string {
+  return join(stateDirectory, 'restore.journal')
+}
 
 export class JournalFile {
   readonly path: string
@@ -29,6 +37,8 @@ export class JournalFile {
   #bytesWhenRewritten = 0
   /** A line that failed may stand beyond #bytes, in part or in whole. */
   #isTorn = false
+  /** The line that can be written over where none can be appended. */
+  #reserve: Reserve | 'used' | undefined
 
   constructor(path: string) {
     this.path = path
@@ -84,6 +94,22 @@ export class JournalFile {
   }
 
   /**
+   * Says in the place of the reserve that lines are missing, until the file is rewritten. False where that can't be said either. Not synced: a crash of
+   * the machine voids the file anyway.
+   */
+  noteGap(): boolean {
+    const reserve = this.#reserve
+    if (typeof reserve !== 'object') return reserve === 'used'
+    try {
+      writeWhole(this.#fd, Buffer.from(gapLine(reserve)), reserve.at)
+    } catch {
+      return false
+    }
+    this.#reserve = 'used'
+    return true
+  }
+
+  /**
    * Writes the text to a new file, syncs it and puts it in the old one's place. Throws what these calls throw: the old file is in its place then,
    * and in use as before.
    */
@@ -107,6 +133,7 @@ export class JournalFile {
     this.#bytes = bytes.length
     this.#bytesWhenRewritten = bytes.length
     this.#isTorn = false
+    this.#reserve = reserveOf(bytes)
     if (outgrown >= 0) quietly(() => closeSync(outgrown))
     quietly(() => syncFolder(dirname(this.path)))
   }
@@ -125,6 +152,7 @@ export class JournalFile {
       const isWhole = parseRecord(bytes.toString('utf8', this.#bytes)) !== undefined
       if (!isWhole || !this.#end(bytes.length)) this.#cut()
       this.#bytesWhenRewritten = this.#bytes
+      this.#reserve = reserveOf(bytes.subarray(0, this.#bytes))
     } catch (thrown) {
       this.#fd = -1
       quietly(() => closeSync(fd))
@@ -150,6 +178,20 @@ export class JournalFile {
     this.#fd = -1
     if (fd >= 0) quietly(() => closeSync(fd))
   }
+}
+
+/** What an agent on this boot makes of the file. Throws E_STATE_DIR where it can't be read, and E_JOURNAL for one of a newer version. */
+export function openedJournal(file: JournalFile, bootId: string): JournalContents {
+  let text: string
+  try {
+    text = file.read() ?? ''
+  } catch (thrown) {
+    throw new AgentError('E_STATE_DIR', `cannot read ${file.path}: ${messageOf(thrown)}`, { cause: thrown })
+  }
+  const found = readJournal(text, bootId)
+  if (found.newer !== undefined)
+    throw new AgentError('E_JOURNAL', `${file.path} is of format ${found.newer}, this agent knows up to ${FORMAT_VERSION}`)
+  return found
 }
 
 /**

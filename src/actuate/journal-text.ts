@@ -1,10 +1,12 @@
 /**
- * What the text of a restore journal tells. Records stand on their own: an original names its boot, so that neither a damaged header nor any
+ * What the text of a restore journal tells, and the text that tells it. Records stand on their own: an original names its boot, so that neither a damaged header nor any
  * other damaged line costs more than what it told of itself. One file is of one boot, since it is only ever replaced whole.
  */
 import type { JournaledKnob, KnobValue } from '../model/index.ts'
-import { KnobTable } from '../model/index.ts'
-import { FORMAT_VERSION, type Header, type JournalRecord, parseRecord } from './records.ts'
+import { devicesWritten, identicalValue, IoLimits, KnobTable, sameValue } from '../model/index.ts'
+import { reserveLine } from './gap.ts'
+import { FORMAT_VERSION, formatRecord, type Header, type JournalRecord, type OriginalRecord, parseRecord } from './records.ts'
+import { UnknownRecords } from './unknown-records.ts'
 
 /**
  * Values kept per knob: after a crash the file holds the last one or, if the write had not happened yet, the one before. The third is for
@@ -15,11 +17,41 @@ const KEPT_VALUES = 3
 /** A knob on record, with the group that it was a knob of. */
 export interface JournalEntry extends JournaledKnob {
   readonly groupId: number
+  /** Whether the group may bear a mark that names the knob's file; see marks.ts. */
+  readonly marked?: true
 }
 
-/** The entry once another value was written, or is about to be. */
+/** The entry that an original begins. */
+export function entryOf({ value, groupId, marked }: OriginalRecord): JournalEntry {
+  return { original: value, ours: [], groupId, ...(marked === true ? { marked } : {}) }
+}
+
+/**
+ * The entry once another value was written, or is about to be. One that is tried again and again is one value: it takes the place of none that the
+ * knob may still hold because of a refusal.
+ */
 export function withValue(entry: JournalEntry, value: KnobValue): JournalEntry {
-  return { ...entry, ours: [value, ...entry.ours].slice(0, KEPT_VALUES) }
+  const others = entry.ours.filter((known) => !identicalValue(known, value))
+  return { ...entry, ours: [value, ...others].slice(0, KEPT_VALUES) }
+}
+
+/** Limits of devices that hold parts of several values on record. They are a value of their own by now: parts of older ones are forgotten. */
+export function halfWritten(holds: KnobValue | undefined, { original, ours }: JournaledKnob): IoLimits | undefined {
+  if (!(holds instanceof IoLimits) || sameValue(holds, original)) return undefined
+  const before = original instanceof IoLimits ? original : IoLimits.NONE
+  const written = ours.filter((value) => value instanceof IoLimits)
+  const devices = devicesWritten(holds, written, before)
+  return devices.length === 0 ? undefined : IoLimits.of(devices.map((device) => [device, holds.of(device)]))
+}
+
+/** The shortest text that tells what is in force, `more` lines among it. Its last line is the reserve; see gap.ts. */
+export function formatJournal(made: Omit<Header, 'is'>, entries: KnobTable<JournalEntry>, more = ''): string {
+  const records: JournalRecord[] = [{ is: 'header', ...made }]
+  for (const [group, kind, { original: value, ours, groupId, marked }] of entries.entries()) {
+    records.push({ is: 'original', group, groupId, kind, value, made, ...(marked === true ? { marked } : {}) })
+    for (const value of [...ours].reverse()) records.push({ is: 'wrote', group, kind, value })
+  }
+  return [...records.map((record) => formatRecord(record)), more, reserveLine(made)].join('')
 }
 
 export interface JournalContents {
@@ -33,8 +65,10 @@ export interface JournalContents {
   readonly isDamaged: boolean
   /** Knobs that were written, and whose original stands in none of the lines that can be read. */
   readonly lost: KnobTable<true>
-  /** Knobs on record of which a damaged line may have told another value. */
+  /** Knobs on record of which a damaged line may have told another value, or that is not on record at all. */
   readonly doubtful: KnobTable<true>
+  /** Of this boot, and of kinds that this agent does not know. They are no damage. */
+  readonly unknown: UnknownRecords
   /** The version of a format that this agent does not know: nothing else is told then. */
   readonly newer?: number
 }
@@ -52,11 +86,13 @@ class Reader {
   readonly #entries = new KnobTable<JournalEntry>()
   readonly #lost = new KnobTable<true>()
   readonly #doubtful = new KnobTable<true>()
+  readonly #unknown = new UnknownRecords()
   #lines = 0
   #damagedLines = 0
   #isDamaged = false
   #isThis = false
   #isAnother = false
+  #hasGap = false
   /** Whether the last header was of this boot: what originals without a boot of their own go by. */
   #isUnderThis = false
   #newer: number | undefined
@@ -65,14 +101,16 @@ class Reader {
     this.#bootId = bootId
   }
 
-  take(record: JournalRecord | undefined, isUnfinished: boolean): void {
+  take(record: ReturnType<typeof parseRecord>, isUnfinished: boolean): void {
     this.#lines += 1
     if (record === undefined) this.#damaged(isUnfinished)
+    else if (record.is === 'unknown') this.#unknown.take(record, record.of === 'original' && this.#isOriginalOfThis(record))
+    else if (record.is === 'gap') this.#hasGap = true
     else if (record.is === 'header') this.#isUnderThis = this.#isOfThis(record)
     else if (record.is === 'original') {
-      const { group, groupId, kind, value, made } = record
-      if (!(made === undefined ? this.#isUnderThis : this.#isOfThis(made))) return
-      this.#entries.set(group, kind, { original: value, ours: [], groupId })
+      const { group, kind } = record
+      if (!this.#isOriginalOfThis(record)) return
+      this.#entries.set(group, kind, entryOf(record))
       this.#lost.delete(group, kind)
       this.#doubtful.delete(group, kind)
     } else if (record.is === 'closed') {
@@ -92,6 +130,10 @@ class Reader {
     for (const [group, kind] of this.#entries.entries()) this.#doubtful.set(group, kind, true)
   }
 
+  #isOriginalOfThis({ made }: Pick<OriginalRecord, 'made'> | { readonly made: undefined }): boolean {
+    return made === undefined ? this.#isUnderThis : this.#isOfThis(made)
+  }
+
   #isOfThis({ version, bootId }: Omit<Header, 'is'>): boolean {
     if (version > FORMAT_VERSION) this.#newer ??= version
     const isThis = bootId === this.#bootId
@@ -101,6 +143,8 @@ class Reader {
   }
 
   contents(): JournalContents {
+    // Wherever the line stands: the values that are missing are of any knob, also of one that was put on record after it.
+    if (this.#hasGap) for (const [group, kind] of this.#entries.entries()) this.#doubtful.set(group, kind, true)
     const boot = this.#isThis ? 'this' : this.#isAnother ? 'another' : this.#lines > 0 ? 'unknown' : 'none'
     return {
       entries: this.#entries,
@@ -109,6 +153,7 @@ class Reader {
       isDamaged: this.#isDamaged,
       lost: this.#lost,
       doubtful: this.#doubtful,
+      unknown: this.#unknown,
       ...(this.#newer === undefined ? {} : { newer: this.#newer }),
     }
   }

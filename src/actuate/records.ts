@@ -8,6 +8,10 @@ import type { GroupPath, KnobKind, KnobValue } from '../model/index.ts'
 import { IoLimits, isGroupPath, KNOB_KINDS, micros } from '../model/index.ts'
 
 export const FORMAT_VERSION = 1
+/** Checksum, blank and line feed. */
+const FRAME_BYTES = 10
+/** What a kind of knob may be called: that of a later version is kept by it, and named. */
+const KIND_NAME = /^[A-Za-z][A-Za-z0-9]{0,39}$/
 
 /** The first record of a file: what the rest of it is about. */
 export interface Header {
@@ -26,6 +30,8 @@ export interface OriginalRecord {
   readonly value: KnobValue
   /** Of the format and of the boot, as in the header, so that no original depends on it; undefined in files of the first agents. */
   readonly made?: Omit<Header, 'is'>
+  /** Whether the group may bear a mark that names the knob's file. */
+  readonly marked?: true
 }
 
 export interface WroteRecord {
@@ -42,12 +48,34 @@ export interface ClosedRecord {
   readonly kind: KnobKind
 }
 
-export type JournalRecord = Header | OriginalRecord | WroteRecord | ClosedRecord
+/**
+ * Values that were written before or after it may be missing in the file: what a knob on record holds may be the agent's though no line says
+ * so. An agent that does not know it takes it for a damaged line, and so believes the same of what is on record above it.
+ */
+export interface GapRecord {
+  readonly is: 'gap'
+}
 
-/** One line with its line feed. */
-export function formatRecord(record: JournalRecord): string {
+export type JournalRecord = Header | OriginalRecord | WroteRecord | ClosedRecord | GapRecord
+
+/** A whole record of a knob of a kind that a later version has added. */
+export type UnknownRecord = {
+  readonly is: 'unknown'
+  readonly group: GroupPath
+  readonly kind: string
+  /** As it was found, without its line feed. */
+  readonly line: string
+} & (
+  | { readonly of: 'wrote' | 'closed' }
+  | { readonly of: 'original'; readonly groupId: number; readonly made: Omit<Header, 'is'> | undefined }
+)
+
+/** One line with its line feed, of at least so many bytes where they are given. */
+export function formatRecord(record: JournalRecord, atLeastBytes = 0): string {
   const text = JSON.stringify(fieldsToWrite(record))
-  return `${checksum(text)} ${text}\n`
+  // In JSON blanks at the end mean nothing; the checksum is over them as well.
+  const padded = text + ' '.repeat(Math.max(0, atLeastBytes - Buffer.byteLength(text) - FRAME_BYTES))
+  return `${checksum(padded)} ${padded}\n`
 }
 
 function fieldsToWrite(record: JournalRecord): object {
@@ -60,24 +88,32 @@ function fieldsToWrite(record: JournalRecord): object {
 }
 
 /**
- * The record of a line without its line feed; undefined when it is torn, damaged or of a kind that this version does not know. A checksum
- * says that a line is as it was written, not that it makes sense: what a record can't hold is damage too, and so is a path that leads
- * out of the tree. Never throws.
+ * The record of a line without its line feed; undefined when it is torn or damaged. A checksum says that a line is as it was written, not that
+ * it makes sense: what a record can't hold is damage too, and so is a path that leads out of the tree. Never throws.
  */
-export function parseRecord(line: string): JournalRecord | undefined {
+export function parseRecord(line: string): JournalRecord | UnknownRecord | undefined {
   const text = line.slice(9)
   if (line[8] !== ' ' || line.slice(0, 8) !== checksum(text)) return undefined
-  const { is, version, bootId, group, groupId, kind: named, value: raw } = fieldsOf(text)
+  const { is, version, bootId, group, groupId, kind: named, value: raw, marked } = fieldsOf(text)
   const made = Number.isSafeInteger(version) && typeof bootId === 'string' ? { version: version as number, bootId } : undefined
+  if (is === 'gap') return { is }
   if (is === 'header') return made === undefined ? undefined : { is, ...made }
+  if ((is !== 'original' && is !== 'wrote' && is !== 'closed') || typeof group !== 'string' || !isGroupPath(group))
+    return undefined
   const kind = KNOB_KINDS.find((known) => known === named)
-  if (kind === undefined || typeof group !== 'string' || !isGroupPath(group)) return undefined
+  if (kind === undefined) {
+    if (typeof named !== 'string' || !KIND_NAME.test(named)) return undefined
+    const unknown = { is: 'unknown', group, kind: named, line } as const
+    if (is !== 'original') return { ...unknown, of: is }
+    return isCount(groupId) ? { ...unknown, of: is, groupId, made } : undefined
+  }
   if (is === 'closed') return { is, group, kind }
   const value = decodeValue(kind, raw)
   if (value === undefined) return undefined
-  if (is === 'original')
-    return isCount(groupId) ? { is, group, groupId, kind, value, ...(made === undefined ? {} : { made }) } : undefined
-  return is === 'wrote' ? { is, group, kind, value } : undefined
+  if (is === 'wrote') return { is, group, kind, value }
+  if (!isCount(groupId)) return undefined
+  const more = { ...(made === undefined ? {} : { made }), ...(marked === true ? ({ marked } as const) : {}) }
+  return { is, group, groupId, kind, value, ...more }
 }
 
 function fieldsOf(text: string): Readonly<Record<string, unknown>> {

@@ -2,13 +2,21 @@
  * Puts every journaled knob back that still holds what the agent wrote, and says what became of each. It is the ordinary path with
  * nothing desired: read, plan, write. A clipped value may need a second round, since a child can only grow once its parent has.
  */
-import type { GroupPath, Journaled, KernelPort, KnobKind, KnobValue, Plan, Reading, StepResult } from '../model/index.ts'
+import type { GroupPath, Journaled, KernelPort, KnobKind, KnobValue, Outcome, Plan, Reading, StepResult } from '../model/index.ts'
 import { identicalValue, isOneWay, isSuccess, KnobTable, parentGroup, sameValue } from '../model/index.ts'
 import type { Actuator } from './actuator.ts'
 import type { RestoreJournal } from './restore-journal.ts'
 
 /** Rounds are needed for clipped children and for groups that a slow reader held busy. */
 const MAX_ROUNDS = 4
+
+/** A knob that is on record still, though nobody else has taken it over. */
+export interface ReleaseFailure {
+  readonly group: GroupPath
+  readonly kind: KnobKind
+  /** What became of the last write; `unread` where none could be tried, since the knob of a group that is there can't be read. */
+  readonly outcome: Outcome | { readonly is: 'unread' }
+}
 
 export interface ReleaseReport {
   /** Knobs that were written back to their original. */
@@ -21,7 +29,9 @@ export interface ReleaseReport {
   readonly foreign: readonly { readonly group: GroupPath; readonly kind: KnobKind; readonly value: KnobValue }[]
   /** Knobs that the kernel does not let go back: what they hold ends with their group. */
   readonly oneWay: readonly { readonly group: GroupPath; readonly kind: KnobKind; readonly value: KnobValue }[]
-  readonly failed: readonly StepResult[]
+  readonly failed: readonly ReleaseFailure[]
+  /** Knobs of groups that are there and of kinds that only a newer agent knows: they stay on record for it. */
+  readonly unknown: readonly { readonly group: GroupPath; readonly kind: string }[]
 }
 
 export interface ReleaseDependencies {
@@ -55,9 +65,19 @@ export function release({ kernel, journal, actuator, plan }: ReleaseDependencies
   }
   restored += closeUnchanged(closing, { below: true })
   journal.prune()
-  const left = leftOf(closing, failed)
+  const ended = closeEnded(closing)
+  const { left, unread } = leftOf(closing, failed)
   const [oneWay, foreign] = [true, false].map((kept) => left.filter(({ kind, value }) => isOneWay(kind, value) === kept))
-  return { restored, unchanged, vanished, foreign: foreign ?? [], oneWay: oneWay ?? [], failed }
+  journal.marks.released(foreign ?? [])
+  return {
+    restored,
+    unchanged,
+    vanished: vanished + ended,
+    foreign: foreign ?? [],
+    oneWay: oneWay ?? [],
+    failed: [...failed.map(({ step: { group, kind }, outcome }) => ({ group, kind, outcome })), ...unread],
+    unknown: journal.unknown,
+  }
 }
 
 /**
@@ -90,13 +110,31 @@ function readAll(kernel: KernelPort, journal: RestoreJournal, nowMs: number): Kn
   return actual
 }
 
-/** What is still on the journal and was not tried in vain. */
-function leftOf({ kernel, journal, actuator }: Closing, failed: readonly StepResult[]): ReleaseReport['foreign'] {
-  const left: { group: GroupPath; kind: KnobKind; value: KnobValue }[] = []
-  for (const [group, kind] of journal.entries.entries()) {
-    const value = kernel.readKnob(group, kind)
-    const hasFailed = failed.some(({ step }) => step.group === group && step.kind === kind)
-    if (value !== undefined && !hasFailed && !actuator.isWriting(group, kind)) left.push({ group, kind, value })
+/** Takes cookies off the journal whose processes have ended: there is nothing else that carries one. */
+function closeEnded({ kernel, journal }: Closing): number {
+  let count = 0
+  for (const group of journal.entries.groups()) {
+    if (!journal.has(group, 'coreCookie') || kernel.readTasks(group) !== 0) continue
+    if (kernel.readKnob(group, 'coreCookie') !== undefined) continue
+    journal.close(group, 'coreCookie')
+    count += 1
   }
-  return left
+  return count
+}
+
+/** What is still on the journal and was not tried in vain: what holds another value, and what of a group that is there can't be read. */
+function leftOf(
+  { kernel, journal, actuator }: Closing,
+  failed: readonly StepResult[],
+): { readonly left: ReleaseReport['foreign']; readonly unread: readonly ReleaseFailure[] } {
+  const left: { group: GroupPath; kind: KnobKind; value: KnobValue }[] = []
+  const unread: ReleaseFailure[] = []
+  for (const [group, kind] of journal.entries.entries()) {
+    const hasFailed = failed.some(({ step }) => step.group === group && step.kind === kind)
+    if (hasFailed || actuator.isWriting(group, kind)) continue
+    const value = kernel.readKnob(group, kind)
+    if (value !== undefined) left.push({ group, kind, value })
+    else if (kernel.exists(group)) unread.push({ group, kind, outcome: { is: 'unread' } })
+  }
+  return { left, unread }
 }

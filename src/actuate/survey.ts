@@ -5,17 +5,17 @@
 import { accessSync, constants, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errnoOf, messageOf } from '../model/index.ts'
+import { journalPath } from './journal-file.ts'
 import { type JournalContents, readJournal } from './journal-text.ts'
 import { keptJournals } from './kept-journals.ts'
 import { lockOwner, lockPathProblem } from './lock.ts'
 import { FORMAT_VERSION } from './records.ts'
-import { journalPath } from './restore-journal.ts'
 import { isInMemory, pseudoFileSystemOf, readStateFile, whyUnsafe } from './state-directory.ts'
 
 interface JournalSurvey {
   readonly path: string
   readonly bytes: number
-  /** Knobs whose original is on record and not yet put back; 0 when the records are not of this boot. */
+  /** Knobs whose original is on record and not yet put back, by this version or a later one; 0 when the records are not of this boot. */
   readonly outstanding: number
   /** Groups that these are knobs of, those that are gone by now included. */
   readonly groups: number
@@ -95,8 +95,9 @@ function surveyJournal(stateDirectory: string, bootId: string | undefined): Jour
     return { problem: `cannot read ${path}: ${messageOf(thrown)}` }
   }
   if (text === undefined) return undefined
-  const { entries, damagedLines, boot, newer } = readJournal(text, bootId)
+  const { entries, unknown, damagedLines, boot, newer } = readJournal(text, bootId)
   if (newer !== undefined) return { problem: `${path} is of format ${newer}, this agent knows up to ${FORMAT_VERSION}` }
-  const groups = [...entries.groups()].length
-  return { path, bytes: Buffer.byteLength(text), outstanding: entries.size, groups, damagedLines, boot }
+  const { knobs } = unknown
+  const groups = new Set([...entries.groups(), ...knobs.map(({ group }) => group)]).size
+  return { path, bytes: Buffer.byteLength(text), outstanding: entries.size + knobs.length, groups, damagedLines, boot }
 }

@@ -3,6 +3,7 @@
  * clock: the loop (loop.ts) or a simulated one calls it with the time. One tick at a time, synchronous, so it can't be re-entered.
  */
 import type { AgentOptions, Writing } from './options.ts'
+import { Advertiser } from './advertiser.ts'
 import { Alarm } from './alarm.ts'
 import { Pace } from './pace.ts'
 import { PlanScope } from './plan-scope.ts'
@@ -14,19 +15,20 @@ import type {
   DriftView,
   Instant,
   Journaled,
+  Mode,
   NodeSnapshot,
-  OfflineResource,
   Plan,
-  PodReading,
   RunState,
   StepResult,
   TickRecord,
 } from '../model/index.ts'
-import { hasEnded, holdsUnits, KnobTable, messageOf, NO_EVICTIONS, noUnits, OFFLINE_RESOURCES } from '../model/index.ts'
+import { KnobTable, messageOf, NO_EVICTIONS, regulatesCpu } from '../model/index.ts'
 import { keepJournal } from './keep-journal.ts'
+import { hasNothingOffline } from './offline-pods.ts'
 import { diff } from '../plan/index.ts'
 import { releaseNode } from './release-node.ts'
 import { RuleRuns } from './rule-runs.ts'
+import { type ReleaseAsk, StandDown } from './stand-down.ts'
 
 /** Records of groups that are gone do no harm but take room: looking for them is a stat per group, so it is not done on every tick. */
 const PRUNE_MS = 30_000
@@ -37,10 +39,12 @@ const NOTHING_DESIRED = new KnobTable<never>()
 export class Agent {
   readonly #rules: RuleRuns
   readonly #options: AgentOptions
+  readonly #advertiser: Advertiser
   readonly #alarm = new Alarm()
   readonly #pace: Pace
   readonly #scope = new PlanScope()
   readonly #drift: DriftWatch | undefined
+  readonly #standDown = new StandDown()
   #config: Config
   #memory: Memory = EMPTY_MEMORY
   #lastPruneMs = -Infinity
@@ -54,10 +58,10 @@ export class Agent {
   #failures = 0
   #released = false
   #wanted = true
-  #listed: Readonly<Record<OfflineResource, number>> = noUnits()
 
   constructor(options: AgentOptions) {
     this.#options = options
+    this.#advertiser = new Advertiser(options.publisher)
     this.#config = options.config
     this.#pace = new Pace(options.config)
     this.#rules = new RuleRuns(options.stopwatch)
@@ -94,18 +98,39 @@ export class Agent {
     this.#wanted = true
   }
 
+  /** Asks an agent that may write to release the node on the next beat, and to write nothing more; see stand-down.ts. */
+  askRelease(ask: ReleaseAsk): void {
+    this.#standDown.ask(ask)
+    this.wantTick()
+  }
+
+  /** As configured, until it was asked to release the node. */
+  get #mode(): Mode {
+    return this.#standDown.sinceWallMs === undefined ? this.#options.mode : 'observe'
+  }
+
   /**
    * The guard beat: reads a few counters, and ticks when one is due, was asked for, or the node leaves its calm. `lateMs` is how long
    * after its due time the beat came. Returns the pause until the next one, in ms.
    */
   beat(at: Instant, lateMs: number): number {
+    this.#answerAsks(at)
     const isUrgent = this.#guard(at)
     this.#options.sink.guardBeat(lateMs, lateMs > this.#config.loop.guardMs)
     if (isUrgent || this.#wanted || this.#pace.isDue(at.nowMs)) {
       this.#wanted = false
       this.tick(at, lateMs)
     }
+    if (this.#standDown.isAsked) return this.#config.loop.guardMs
     return this.#pace.beatMs(at.nowMs, this.#nothingOffline || this.#alarm.rests)
+  }
+
+  #answerAsks(at: Instant): void {
+    const { writing } = this.#options
+    if (!this.#standDown.isAsked || writing === undefined) return
+    this.#standDown.beat(at, { actuator: writing.actuator, release: () => this.#releaseBy(writing, at.nowMs) })
+    // What others see is the last tick.
+    this.#wanted = true
   }
 
   /**
@@ -147,15 +172,17 @@ export class Agent {
   }
 
   #body(at: Instant, lateMs: number): TickRecord {
-    const { sensor, mode, writing, evictor, tape, stopwatch, cpuMs = stopwatch } = this.#options
-    const [started, startedCpuMs] = [stopwatch(), cpuMs()]
+    const { sensor, writing, evictor, tape, stopwatch, cpuMs = stopwatch } = this.#options
+    const started = stopwatch()
+    const [mode, releasedWallMs] = [this.#mode, this.#standDown.sinceWallMs]
     const calm = this.#pace.isCalm(at.nowMs, sensor.podsChanged)
+    const startedCpuMs = !calm && this.#pace.takesTime() ? cpuMs() : undefined
     const journaled = writing?.journal.entries ?? NOTHING_JOURNALED
     this.#takeEnded(at.nowMs)
     // What an agent before this one has written is in force: the first decision has to know it.
     if (this.#memory === EMPTY_MEMORY) sensor.refreshKnobs(NOTHING_DESIRED, journaled, at.nowMs, true)
     const snapshot = sensor.sense(at, calm ? 'calm' : 'hot', {
-      inFlightUnits: this.#inFlightUnits(),
+      inFlightUnits: this.#advertiser.inFlightUnits,
       evictions: evictor?.view() ?? NO_EVICTIONS,
     })
     tape?.sensed(snapshot, this.#memory, this.#config)
@@ -163,9 +190,10 @@ export class Agent {
     if (calm) this.#rules.judge(decision, this.#config, at.nowMs)
     if (calm) sensor.unsharedGroups = unsharedGroups(decision)
     sensor.refreshKnobs(decision.desired, journaled, at.nowMs, calm)
-    const drift = this.#noticeDrift(snapshot)
+    const drift = mode === 'enforce' ? this.#noticeDrift(snapshot) : undefined
     // News may be that a knob was conceded, or taken up again.
-    const still = this.#scope.still(decision, sensor.knobs.takeTouched(), calm || (drift?.news.length ?? 0) > 0)
+    const everything = (drift?.news.length ?? 0) > 0
+    const still = this.#scope.still(decision, { touched: sensor.knobs.takeTouched(), everything, nowMs: at.nowMs })
     const plan = diff({
       desired: decision.desired,
       actual: sensor.knobs.table,
@@ -173,7 +201,7 @@ export class Agent {
       capabilities: snapshot.capabilities,
       online: snapshot.topology.online,
       settled: decision.complete,
-      regulated: decision.suppression === undefined ? [] : [snapshot.bestEffort.group],
+      regulated: regulatesCpu(decision) ? [snapshot.bestEffort.group] : [],
       unlisted: snapshot.unlistedGroups,
       isConceded: (group, kind) => this.#drift?.isConceded(group, kind) === true,
       isLeft: (group, kind) => this.#drift?.isLeft(group, kind) === true,
@@ -186,7 +214,7 @@ export class Agent {
       this.#settle(snapshot, decision)
       this.#nothingOffline = hasNothingOffline(snapshot)
     }
-    if (mode === 'enforce') this.#publish(decision.offers)
+    if (mode === 'enforce') this.#advertiser.publish(decision, this.#config.capacity.enabled)
     this.#memory = memory
     this.#allowanceMilli = decision.suppression?.allowanceMilli ?? Infinity
     this.#onlineMilli = decision.suppression?.inputs.onlineMilli ?? Infinity
@@ -194,9 +222,10 @@ export class Agent {
     const told = {
       ...(drift === undefined ? {} : { drift }),
       ...(writing === undefined ? {} : { journalHealth: writing.journal.health }),
+      ...(releasedWallMs === undefined ? {} : { releasedWallMs }),
     }
     const tookMs = stopwatch() - started
-    if (!calm) this.#pace.hotTook(cpuMs() - startedCpuMs)
+    if (startedCpuMs !== undefined) this.#pace.hotTook(cpuMs() - startedCpuMs)
     return { mode, snapshot, decision, plan, results, journaled, ...told, tookMs, lateMs }
   }
 
@@ -234,37 +263,15 @@ export class Agent {
     return this.#ended.length === 0 ? results : [...this.#ended, ...results]
   }
 
-  #inFlightUnits(): Partial<Record<OfflineResource, number>> {
-    const allocated = this.#options.publisher?.allocatedUnits()
-    if (allocated === undefined) return {}
-    const inFlight: Partial<Record<OfflineResource, number>> = {}
-    for (const resource of OFFLINE_RESOURCES) inFlight[resource] = Math.max(0, allocated[resource] - this.#listed[resource])
-    return inFlight
-  }
-
-  /** Tells the publisher what listed pods account for, and keeps the restore journal within its bounds. */
+  /** Tells what listed pods account for, and keeps the restore journal within its bounds. */
   #settle({ pods, nowMs }: NodeSnapshot, decision: Decision): void {
-    const units = noUnits()
-    for (const resource of OFFLINE_RESOURCES) {
-      const name = this.#config.resources.fullNames[resource]
-      for (const pod of pods.pods) if (holdsUnits(pod)) units[resource] += pod.spec.extended[name] ?? 0
-    }
-    this.#listed = units
-    const { publisher, writing } = this.#options
-    // Before the pods were read there is nothing to tell: no pod would mean that everything is free again.
-    if (pods.everRead) publisher?.retainAllocations(units, pods.atMs)
-    if (writing === undefined || nowMs - this.#lastPruneMs < PRUNE_MS) return
+    this.#advertiser.settle(pods, this.#config.resources.fullNames)
+    const { writing } = this.#options
+    if (writing === undefined) return
+    writing.journal.catchUp(nowMs)
+    if (this.#mode !== 'enforce' || nowMs - this.#lastPruneMs < PRUNE_MS) return
     this.#lastPruneMs = nowMs
     keepJournal(writing.journal, decision, this.#options.sensor.knobs.table)
-  }
-
-  #publish(offers: TickRecord['decision']['offers']): void {
-    if (this.#options.publisher === undefined) return
-    // Switched off: nothing new is sold. No offers while the rule is on means that it can't tell yet, and what is advertised stands.
-    if (offers.length === 0 && this.#config.capacity.enabled) return
-    const units = noUnits()
-    for (const offer of offers) units[offer.resource] = offer.units
-    this.#options.publisher.publish(units)
   }
 
   /** After failSafe.afterTicks failures in a row the node is put back, once: a bug in a rule must not keep it suppressed. */
@@ -280,16 +287,13 @@ export class Agent {
 
   /** Puts back everything that still holds what the agent wrote; undefined when it may not write. */
   release(nowMs: number): ReleaseReport | undefined {
-    const { writing, kernel } = this.#options
-    if (writing === undefined) return undefined
-    // Before the limits go: a pod that came now would run without any.
-    this.#options.publisher?.publish(noUnits())
-    return releaseNode(kernel, writing, nowMs)
+    const { writing } = this.#options
+    return writing === undefined ? undefined : this.#releaseBy(writing, nowMs)
   }
-}
 
-/** Whether the best-effort root is empty, and known to be: no pod is there, none is on its way, and none that is unlisted may be. */
-function hasNothingOffline({ pods, unlistedGroups }: NodeSnapshot): boolean {
-  const mayRun = ({ spec, present }: PodReading): boolean => spec.kubeletQos === 'BestEffort' && (present || !hasEnded(spec))
-  return pods.everRead && unlistedGroups.length === 0 && !pods.pods.some(mayRun)
+  #releaseBy(writing: Writing, nowMs: number): ReleaseReport {
+    // Before the limits go: a pod that came now would run without any.
+    this.#advertiser.withdraw()
+    return releaseNode(this.#options.kernel, writing, nowMs)
+  }
 }

@@ -14,6 +14,8 @@ export interface LoopOptions {
 export class Loop {
   readonly #options: LoopOptions
   #timer: NodeJS.Timeout | undefined
+  /** What the timer was made for. */
+  #timerMs = 0
   #dueMs = 0
   #lastMs = -Infinity
   #running = false
@@ -30,7 +32,7 @@ export class Loop {
 
   stop(): void {
     this.#running = false
-    clearTimeout(this.#timer)
+    this.#disarm()
   }
 
   /** Asks for a tick: a pod came, say. It is made a guard beat after the last one at the latest, also while beats come seldom. */
@@ -40,13 +42,25 @@ export class Loop {
     const { nowMs } = now()
     const soonMs = Math.max(this.#lastMs + guardMs, nowMs)
     if (!this.#running || soonMs >= this.#dueMs) return
-    clearTimeout(this.#timer)
+    this.#disarm()
     this.#dueMs = soonMs
     this.#arm(soonMs - nowMs)
   }
 
+  #disarm(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Kernel time is not the matter here: to wind up the timer of before costs a fraction of making one, forty times a second. */
   #arm(delayMs: number): void {
-    this.#timer = setTimeout(() => this.#beat(), delayMs)
+    const wholeMs = Math.max(1, Math.trunc(delayMs))
+    if (this.#timer !== undefined && wholeMs === this.#timerMs) {
+      this.#timer.refresh()
+      return
+    }
+    this.#timerMs = wholeMs
+    this.#timer = setTimeout(() => this.#beat(), wholeMs)
   }
 
   #beat(): void {

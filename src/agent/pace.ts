@@ -10,7 +10,9 @@ import type { Config } from '../config/index.ts'
  * agent that others keep from running has all the more reason to be quick.
  */
 const MOST_SHARE = 0.25
-/** Of the newest tick in the mean time that one takes: some ten ticks are remembered. */
+/** The CPU time of one in so many hot ticks is taken: to ask for it is dear itself, a twentieth of such a tick. */
+const TAKEN = 4
+/** Of the newest one taken in the mean time that a tick takes: some ten of them are remembered. */
 const NEWEST = 0.1
 /**
  * While nothing has happened that calls for less, the next hot tick comes after so many hot pauses. What online work gains on the last decision
@@ -28,6 +30,7 @@ export class Pace {
   #hotUntilMs = -Infinity
   #hotTookMs = 0
   #hasNews = false
+  #hotTicks = 0
 
   constructor(config: Config) {
     this.#loop = config.loop
@@ -86,6 +89,12 @@ export class Pace {
     const calm = podsChanged || this.#hasCome(this.#lastCalmMs + this.#loop.calmMs, nowMs)
     if (calm) this.#lastCalmMs = nowMs
     return calm
+  }
+
+  /** Whether a tick that begins, and is not calm, is one of those whose CPU time is taken. */
+  takesTime(): boolean {
+    this.#hotTicks += 1
+    return this.#hotTicks % TAKEN === 1
   }
 
   /** A tick that was not calm took so much CPU time, in ms. One beyond all measure counts as the dearest that makes a difference. */

@@ -1,10 +1,10 @@
 /**
- * Which kinds of knobs the next plan need not look at. A calm tick plans everything. A hot tick reads no pod again and claims anew only what
- * suppression wants, so a kind of knob for which the last plan had no step, and that neither the upper layer of what is desired nor a
- * change of a reading has touched since, can have none now either. In doubt a kind is looked at.
+ * Which kinds of knobs the next plan need not look at. While the lower layer of what is desired is the same table, a kind of knob for which the last
+ * plan had no step, and that neither a change in the upper layer nor one of a reading has touched since, can have none now either. In doubt a kind is
+ * looked at, and all of them every few seconds, so that nothing overlooked here lasts.
  */
-import type { Decision, KnobKind, Plan, Resolved } from '../model/index.ts'
-import { KNOB_KINDS, KnobLayers } from '../model/index.ts'
+import type { Decision, KnobKind, Plan, ReadonlyKnobTable, Resolved } from '../model/index.ts'
+import { identicalValue, KNOB_KINDS, KnobLayers, KnobTable, regulatesCpu } from '../model/index.ts'
 
 /** What a plan is made of, as far as it is the same for all kinds of knobs. Compared by value. */
 interface Ground {
@@ -13,30 +13,52 @@ interface Ground {
   readonly regulates: boolean
 }
 
-const NONE: ReadonlySet<KnobKind> = new Set()
+/** Between plans that look at everything, in ms. */
+const WHOLE_MS = 10_000
+
+const NOTHING: ReadonlyKnobTable<Resolved> = new KnobTable()
 
 export class PlanScope {
   #still = new Set<KnobKind>()
   #ground: Ground | undefined
-  /** Kinds in the upper layer of the last decision. */
-  #claimed: ReadonlySet<KnobKind> = NONE
+  #wholeMs = -Infinity
+  /** The upper layer of the last decision. */
+  #top: ReadonlyKnobTable<Resolved> = NOTHING
 
   /**
    * The kinds that need no look on this tick. `touched` are those of which a reading has changed since the last plan was made.
-   * @param everything a calm tick, or one on which it is not certain what has changed
+   * @param everything it is not certain what has changed
    */
-  still({ desired, complete, suppression }: Decision, touched: Iterable<KnobKind>, everything: boolean): ReadonlySet<KnobKind> {
+  still(
+    decision: Decision,
+    {
+      touched,
+      everything,
+      nowMs,
+    }: { readonly touched: Iterable<KnobKind>; readonly everything: boolean; readonly nowMs: number },
+  ): ReadonlySet<KnobKind> {
+    const { desired, complete } = decision
     const layers: KnobLayers<Resolved> | undefined = desired instanceof KnobLayers ? desired : undefined
-    const ground: Ground = { base: layers?.base, complete, regulates: suppression !== undefined }
-    const claimed = new Set<KnobKind>()
-    layers?.top.forEach((_group, kind) => claimed.add(kind))
-    if (everything || layers === undefined || !sameGround(ground, this.#ground)) this.#still.clear()
+    const ground: Ground = { base: layers?.base, complete, regulates: regulatesCpu(decision) }
+    const isDue = nowMs - this.#wholeMs >= WHOLE_MS
+    if (isDue) this.#wholeMs = nowMs
+    if (isDue || everything || layers === undefined || !sameGround(ground, this.#ground)) this.#still.clear()
     for (const kind of touched) this.#still.delete(kind)
-    for (const kind of this.#claimed) this.#still.delete(kind)
-    for (const kind of claimed) this.#still.delete(kind)
+    this.#compare(layers?.top ?? NOTHING)
     this.#ground = ground
-    this.#claimed = claimed
     return this.#still
+  }
+
+  /** What suppression wants now is compared with what it wanted last: in its dead band that is the same for minutes. */
+  #compare(top: ReadonlyKnobTable<Resolved>): void {
+    const before = this.#top
+    this.#top = top
+    top.forEach((group, kind, { setting }) => {
+      if (!identicalValue(before.get(group, kind)?.setting.value, setting.value)) this.#still.delete(kind)
+    })
+    before.forEach((group, kind) => {
+      if (top.get(group, kind) === undefined) this.#still.delete(kind)
+    })
   }
 
   /** Takes note of the plan: what it has no step for is as it should be. */

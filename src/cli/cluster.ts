@@ -248,3 +248,22 @@ export async function withdrawFromCluster(config: Config, environment: Environme
     opened.close()
   }
 }
+
+/**
+ * What takes back what this agent has told the cluster, tells it nothing more, and asks for no eviction any more. Each call resolves as
+ * withdrawFromCluster does, and may be made again where it failed.
+ */
+export function withdrawalOf(
+  { reporter, evictor, server }: Pick<ClusterParts, 'reporter' | 'evictor' | 'server'>,
+  config: Config,
+): () => Promise<string | undefined> {
+  let own = reporter
+  return async () => {
+    if (evictor instanceof ApiEvictor) evictor.close()
+    if (own === undefined) return withdrawFromCluster(config, process.env)
+    // Once: it writes nothing afterwards, and what it was writing is done by then.
+    const telling = own
+    own = undefined
+    return (await telling.withdraw()) ? undefined : (telling.stats().lastError ?? `${server} does not answer`)
+  }
+}

@@ -1,9 +1,9 @@
 /** The verb `explain`: why a pod, a CPU, a resource or a knob is as it is. Asks the running agent, and looks for itself when none answers. */
 import { AgentError, EXIT, OFFLINE_RESOURCES } from '../model/index.ts'
-import { renderExplanation } from '../record/index.ts'
+import { parseSubject, renderExplanation } from '../record/index.ts'
 import { realNow } from '../compose.ts'
 import { CONFIG_FLAGS, JSON_FLAG, PATH_FLAGS } from './args.ts'
-import { ADDRESS_FLAGS, ask, type Answer } from './client.ts'
+import { ADDRESS_FLAGS, ask, isUnanswered, type Answer } from './client.ts'
 import { lookOnce } from './once.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
@@ -27,6 +27,8 @@ Examples: kube-agent explain pod shop/web
   run: async (parsed) => {
     const subject = parsed.operands.join(' ')
     if (subject === '') throw new AgentError('E_NO_SUBJECT', 'explain wants a subject')
+    // Words that name nothing are no reason to look at the node.
+    parseSubject(subject)
     const { config } = configOf(parsed)
     const json = parsed.flags['json'] === true
     try {
@@ -35,14 +37,20 @@ Examples: kube-agent explain pod shop/web
       if (answer.status !== 200) throw refusal(answer)
       print(answer.body)
     } catch (thrown) {
-      if (!(thrown instanceof AgentError) || thrown.code !== 'E_NO_AGENT' || parsed.flags['address'] !== undefined) throw thrown
-      process.stderr.write('no agent is running: this is a look at the node as it is now\n')
+      if (!isUnanswered(thrown) || parsed.flags['address'] !== undefined) throw thrown
+      process.stderr.write(whyLook(thrown))
       const { recorder } = await lookOnce(config)
       const explanation = recorder.explain(subject, realNow().nowMs)
       print(json ? JSON.stringify(explanation, undefined, 2) : renderExplanation(explanation))
     }
     return EXIT.ok
   },
+}
+
+/** That there is no agent is normal here; that one does not answer is news, and what to do about it too. */
+function whyLook({ code, message, hint }: AgentError): string {
+  const next = code === 'E_NO_AGENT' ? '' : `  ${hint} (${code})\n`
+  return `kube-agent: ${message}; this is a look at the node as it is now\n${next}`
 }
 
 /** What the agent says of a subject that is not there: a message and a hint, as JSON or as two lines. */

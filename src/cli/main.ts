@@ -1,5 +1,5 @@
 /** Finds the verb, runs it, and turns whatever goes wrong into one clear line, a hint and an exit code. */
-import { AgentError, errnoOf, EXIT, messageOf, type ExitCode } from '../model/index.ts'
+import { AgentError, errnoOf, ERRORS, EXIT, messageOf, type ExitCode } from '../model/index.ts'
 import { parseWords, portFlag, renderHelp, type Flags } from './args.ts'
 import { bundle } from './bundle.ts'
 import { completionOf } from './completion.ts'
@@ -76,27 +76,38 @@ async function dispatch(name: string, rest: readonly string[]): Promise<ExitCode
       burn()
       return undefined
     }
-    if (name === '--help' || name === '-h' || name === 'help') {
-      print(overview())
-      return EXIT.ok
-    }
+    if (name === '--help' || name === '-h') return help([])
+    if (name === 'help') return help(rest)
     const verb = verbNamed(name === '--version' ? 'version' : name)
-    if (verb === undefined)
-      throw new AgentError('E_USAGE', `unknown verb ${JSON.stringify(name)}; the verbs are ${Object.keys(VERBS).join(', ')}`)
     const parsed = parseWords(name, rest, verb.flags, verb.maxOperands)
-    if (parsed.flags['help'] === true) {
-      print(renderHelp(verb.usage, verb.summary, verb.details, verb.flags))
-      return EXIT.ok
-    }
+    if (parsed.flags['help'] === true) return helpOf(verb)
     return await verb.run(parsed)
   } catch (thrown) {
-    return complain(thrown)
+    return complain(thrown, name)
   }
 }
 
-/** A word such as `toString` names something that every object inherits, and no verb. */
-function verbNamed(name: string): Verb | undefined {
-  return Object.hasOwn(VERBS, name) ? VERBS[name] : undefined
+/** `help VERB` is `VERB --help`; without a verb, what verbs there are. */
+function help(words: readonly string[]): ExitCode {
+  const { operands } = parseWords('help', words, {}, 1)
+  const [name] = operands
+  if (name === undefined) {
+    print(overview())
+    return EXIT.ok
+  }
+  return helpOf(verbNamed(name))
+}
+
+function helpOf({ usage, summary, details, flags }: Verb): ExitCode {
+  print(renderHelp(usage, summary, details, flags))
+  return EXIT.ok
+}
+
+/** A word such as `toString` names something that every object inherits, and no verb. Throws E_USAGE. */
+function verbNamed(name: string): Verb {
+  const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined
+  if (verb !== undefined) return verb
+  throw new AgentError('E_USAGE', `unknown verb ${JSON.stringify(name)}; the verbs are ${Object.keys(VERBS).join(', ')}`)
 }
 
 /**
@@ -117,17 +128,21 @@ function watchOutput(): { readonly failed: () => boolean } {
   return { failed: () => failed }
 }
 
-function complain(thrown: unknown): ExitCode {
+function complain(thrown: unknown, verb: string): ExitCode {
   if (thrown instanceof AgentError) {
-    process.stderr.write(`kube-agent: ${thrown.message}\n  ${hintOf(thrown)} (${thrown.code})\n`)
+    process.stderr.write(`kube-agent: ${thrown.message}\n  ${hintOf(thrown, verb)} (${thrown.code})\n`)
     return thrown.exitCode
   }
   process.stderr.write(`kube-agent: ${messageOf(thrown)}\n${thrown instanceof Error ? `${thrown.stack ?? ''}\n` : ''}`)
   return EXIT.failed
 }
 
-/** The catalogue's hint for a bad configuration is about a file; where flags alone are wrong there may be none. */
-function hintOf(error: AgentError): string {
+/**
+ * The hints of the catalogue where more is known: which verb was used wrongly, and that a bad configuration is one of flags alone, without
+ * a file.
+ */
+function hintOf(error: AgentError, verb: string): string {
+  if (error.hint === ERRORS.E_USAGE.hint && Object.hasOwn(VERBS, verb)) return `See kube-agent ${verb} --help.`
   const ofFlags = error.code === 'E_CONFIG' && error.message.split('\n').every((line) => line.startsWith('--'))
   return ofFlags ? 'See every setting and its value with: kube-agent config show' : error.hint
 }
@@ -141,7 +156,7 @@ Usage: kube-agent VERB [options]
 
 ${rows.join('\n')}
 
-kube-agent VERB --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration,
-4 the node lacks something (cgroups, permission, kubelet, state directory).
+kube-agent VERB --help, or kube-agent help VERB, says more. Exit codes: 0 done, 1 failed, 2 wrong usage,
+3 wrong configuration, 4 the node lacks something (cgroups, permission, kubelet, state directory).
 `
 }

@@ -3,6 +3,8 @@ import { EXIT, formatKnobValue, type TickRecord } from '../model/index.ts'
 import {
   count,
   labelled,
+  observedSteps,
+  observedText,
   renderAbstention,
   renderLadder,
   renderMemory,
@@ -12,6 +14,7 @@ import {
   renderSuppression,
   renderValue,
   renderWish,
+  toldOf,
   wrap,
 } from '../record/index.ts'
 import { CONFIG_FLAGS, JSON_FLAG, PATH_FLAGS } from './args.ts'
@@ -45,6 +48,7 @@ export function planData(record: TickRecord) {
       to: formatKnobValue(step),
       why: renderStepBecause(step.because),
     })),
+    ...observedData(record),
     offers: record.decision.offers.map(({ resource, units }) => ({ resource, units })),
     suppression: record.decision.suppression,
     memory: record.decision.memory,
@@ -55,13 +59,25 @@ export function planData(record: TickRecord) {
   }
 }
 
+/** What rules want that only observe; nothing while there are none. */
+function observedData(record: TickRecord) {
+  const { observed } = record.decision
+  if (observed === undefined) return {}
+  const steps = observedSteps(record).map(({ group, kind, from, to, why }) => {
+    return { group, knob: kind, from: renderValue(kind, from), to, why }
+  })
+  const offers = observed.offers?.map(({ resource, units }) => ({ resource, units }))
+  return { observed: { rules: observed.rules, steps, ...(offers === undefined ? {} : { offers }) } }
+}
+
 const COLUMN = 14
 
 /** The plan of a tick for people: at most 100 columns, like the status. */
 export function planText(record: TickRecord): string {
   const { decision, snapshot, plan: steps } = record
   const lines = [...squeezeLines(record)]
-  if (steps.length === 0) lines.push(`Nothing to change: ${snapshot.pods.pods.length} pods, every knob is as it should be.`)
+  if (steps.length === 0)
+    lines.push(`Nothing to change: ${count(snapshot.pods.pods.length, 'pod')}, every knob is as it should be.`)
   else lines.push(`To be written, ${count(steps.length, 'knob')} in this order:`)
   for (const step of steps) {
     lines.push(
@@ -70,6 +86,7 @@ export function planText(record: TickRecord): string {
       ...inner('because', renderStepBecause(step.because)),
     )
   }
+  lines.push(...observedLines(record))
   if (decision.offers.length > 0)
     lines.push('', 'Would be advertised:', ...decision.offers.flatMap((offer) => hanging(renderOffer(offer))))
   if (decision.evictions.length > 0)
@@ -83,6 +100,20 @@ export function planText(record: TickRecord): string {
   return lines.join('\n')
 }
 
+/** What would be written if every rule were enforced, and what would be for sale. */
+function observedLines(record: TickRecord): readonly string[] {
+  const { observed } = record.decision
+  if (observed === undefined) return []
+  const lines = [
+    '',
+    ...wrap(`Only observed: ${observedText(observed.rules)}`, 2).map((line, index) => (index === 0 ? line.trim() : line)),
+  ]
+  for (const { group, kind, from, to, why } of observedSteps(record))
+    lines.push(`  ${kind} of ${group}`, ...inner('would be', `${renderValue(kind, from)} → ${to}`), ...inner('because', why))
+  for (const offer of observed.offers ?? []) lines.push(...hanging(`would be advertised: ${renderOffer(offer)}`))
+  return lines
+}
+
 const row = (label: string, text: string): readonly string[] => labelled(label, text, COLUMN)
 const inner = (label: string, text: string): readonly string[] => labelled(`    ${label}`, text, COLUMN)
 
@@ -92,15 +123,20 @@ function hanging(text: string): readonly string[] {
 }
 
 /** What squeezes offline work now, a paragraph. */
-function squeezeLines({ decision: { suppression, memory }, snapshot: { nowMs } }: TickRecord): readonly string[] {
+function squeezeLines({ decision, snapshot: { nowMs } }: TickRecord): readonly string[] {
+  const { suppression, memory } = decision
   const lines: string[] = []
   if (suppression !== undefined) {
-    lines.push(...row('suppression', renderSuppression(suppression)))
+    lines.push(...row('suppression', toldOf('suppressCpu', renderSuppression(suppression), decision)))
     if (suppression.pressure !== undefined) lines.push(...row('pressure', renderPressure(suppression.pressure)))
-    if (isAstir(suppression.ladder)) lines.push(...row('CPU ladder', renderLadder(suppression.ladder, nowMs)))
+    if (isAstir(suppression.ladder))
+      lines.push(...row('CPU ladder', toldOf('suppressCpu', renderLadder(suppression.ladder, nowMs), decision)))
   }
   if (memory !== undefined && isAstir(memory.ladder)) {
-    lines.push(...row('memory', renderMemory(memory)), ...row('memory ladder', renderLadder(memory.ladder, nowMs)))
+    lines.push(
+      ...row('memory', renderMemory(memory)),
+      ...row('memory ladder', toldOf('suppressMemory', renderLadder(memory.ladder, nowMs), decision)),
+    )
   }
   return lines.length === 0 ? lines : [...lines, '']
 }

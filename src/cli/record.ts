@@ -12,7 +12,7 @@ import { CONFIG_FLAGS, durationFlag, JSON_FLAG, type Parsed, PATH_FLAGS, textFla
 import { nodeNameOf, openCluster } from './cluster.ts'
 import { endRecording, recordedSink, recordingInto } from './recording.ts'
 import { configOf } from './settings.ts'
-import { cutOff } from './slow-writes.ts'
+import { endProcess } from './slow-writes.ts'
 import { stopSignal } from './teardown.ts'
 import { print, type Verb } from './verb.ts'
 import { VERSION } from './version.ts'
@@ -94,7 +94,7 @@ async function recordNode(
     throw new AgentError('E_RECORDING', `can't write ${path}: ${messageOf(thrown)}`, { hint: WRITE_HINT, cause: thrown })
   })
   if (end === 'hangs') {
-    cutOff(logger)
+    endProcess(logger, { hangs: true })
     throw new AgentError('E_RECORDING', `can't write ${path}: the disk does not answer`, { hint: WRITE_HINT })
   }
   return tell(parsed, path, recording.state, realNow().nowMs - began.nowMs)

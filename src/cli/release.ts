@@ -1,11 +1,13 @@
-/** The verb `release`: puts back every knob that still holds what the agent wrote, for an agent that is gone. */
-import { lockOwner, type ReleaseReport, takeLock } from '../actuate/index.ts'
-import { openNode, openWriting, realNow } from '../compose.ts'
-import { AgentError, EXIT } from '../model/index.ts'
-import { renderOutcome, renderValue } from '../record/index.ts'
+/** The verb `release`: puts back every knob that still holds what the agent wrote. A running agent is asked to; for one that is gone this does it. */
 import { releaseNode } from '../agent/index.ts'
+import { openNode, openWriting, realNow } from '../compose.ts'
+import type { Config } from '../config/index.ts'
+import { EXIT } from '../model/index.ts'
 import { CONFIG_FLAGS, JSON_FLAG, PATH_FLAGS } from './args.ts'
 import { withdrawFromCluster } from './cluster.ts'
+import { lockNode } from './node-lock.ts'
+import { askAgent } from './release-ask.ts'
+import { type ReleaseOutcome, releaseOutcome } from './release-report.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
 
@@ -14,75 +16,43 @@ export const release: Verb = {
   summary: 'Put every knob back to what it was before the agent.',
   details: `
 Reads the restore journal and writes the original to each knob that still holds what the agent wrote.
-Knobs that somebody else has written since are left alone and named. What the agent has told the
-cluster of the node (condition, annotations, label, taint) is taken back where there is an API server.
-Refuses while an agent runs: stop it first. Exits 1 if a knob could not be restored, the node's marks not
-taken back, or the journal not read in full; it may be run again.`,
+Knobs that somebody else has written since are left alone and named. Marks on groups (user.kube-agent)
+go with what they told of. What the agent has told the cluster of the node (condition, annotations,
+label, taint) is taken back where there is an API server.
+A running agent is asked to do it over the socket of its lock. It then decides as in mode observe and
+writes nothing more until it is restarted, which is what makes it enforce again; see kube-agent status.
+Exits 1 if a knob could not be restored, a mark or what the cluster was told not taken back, or the
+journal not read in full, and 4 if the agent does not take the request; it may be run again.`,
   flags: { ...CONFIG_FLAGS, ...PATH_FLAGS, ...JSON_FLAG },
   maxOperands: 0,
   run: async (parsed) => {
     process.umask(0o077)
     const { config } = configOf(parsed)
-    const owner = await lockOwner(config.paths.state)
-    if (owner !== undefined)
-      throw new AgentError('E_LOCKED', `an agent runs on this node (pid ${owner}) and would suppress again`)
-    const node = openNode(config)
-    const unlock = await takeLock(config.paths.state)
-    try {
-      const writing = openWriting(config, node)
-      const report = releaseNode(node.kernel, writing, realNow().nowMs)
-      writing.journal.end()
-      const marks = await withdrawFromCluster(config, process.env)
-      const trouble = { marks, damage: writing.journal.health.damage }
-      print(
-        parsed.flags['json'] === true ? JSON.stringify(releaseData(report, trouble), undefined, 2) : releaseText(report, trouble),
-      )
-      return report.failed.length === 0 && marks === undefined && trouble.damage === undefined ? EXIT.ok : EXIT.failed
-    } finally {
-      unlock()
-    }
+    const asked = await askAgent(config.paths.state)
+    const { isWhole, text, data } = asked?.outcome ?? (await releaseAlone(config))
+    const isData = parsed.flags['json'] === true
+    if (asked === undefined) print(isData ? JSON.stringify(data, undefined, 2) : text)
+    else print(isData ? JSON.stringify({ ...data, agent: asked.pid }, undefined, 2) : `${text}\n${standsDown(asked.pid)}`)
+    return isWhole ? EXIT.ok : EXIT.failed
   },
 }
 
-/** What stays undone beside knobs. */
-interface Trouble {
-  /** Why the node's marks were not taken back. */
-  readonly marks: string | undefined
-  /** What could not be read of the journal, and where it is kept. */
-  readonly damage: string | undefined
+function standsDown(pid: number): string {
+  return `the agent with pid ${pid} has done this; it runs on and writes nothing more: restart it to enforce again`
 }
 
-/** What became of each knob that is not simply restored, and how many there are of each kind. */
-function releaseData({ restored, unchanged, vanished, foreign, oneWay, failed }: ReleaseReport, { marks, damage }: Trouble) {
-  const held = ({ group, kind, value }: ReleaseReport['foreign'][number]) => ({
-    group,
-    knob: kind,
-    holds: renderValue(kind, value),
-  })
-  return {
-    restored,
-    unchanged,
-    vanished,
-    leftAlone: foreign.map(held),
-    kept: oneWay.map(held),
-    failed: failed.map(({ step, outcome }) => ({ group: step.group, knob: step.kind, outcome: renderOutcome(outcome) })),
-    ...(marks === undefined ? {} : { notTakenBack: marks }),
-    ...(damage === undefined ? {} : { damagedJournal: damage }),
+/** Does it here. Throws E_LOCKED where an agent has come meanwhile, or one with another state directory runs on this cgroup root. */
+async function releaseAlone(config: Config): Promise<ReleaseOutcome> {
+  const node = openNode(config)
+  const { unlock } = await lockNode(config, node)
+  try {
+    const writing = openWriting(config, node)
+    const report = releaseNode(node.kernel, writing, realNow().nowMs)
+    writing.journal.end()
+    const { marks, health } = writing.journal
+    const inCluster = await withdrawFromCluster(config, process.env)
+    return releaseOutcome(report, { inCluster, onGroups: marks.left, damage: health.damage })
+  } finally {
+    unlock()
   }
-}
-
-function releaseText(report: ReleaseReport, trouble: Trouble): string {
-  const { restored, unchanged, vanished, leftAlone, kept, failed } = releaseData(report, trouble)
-  const { marks, damage } = trouble
-  return [
-    ...leftAlone.map(({ group, knob, holds }) => `left alone: ${knob} of ${group} holds ${holds}, which somebody else wrote`),
-    ...kept.map(
-      ({ group, knob, holds }) =>
-        `kept: ${knob} of ${group} holds ${holds}, which this kernel does not take back; it ends with the group`,
-    ),
-    ...failed.map(({ group, knob, outcome }) => `not restored: ${knob} of ${group}: ${outcome}`),
-    `${restored} restored, ${unchanged} as before already, ${vanished} gone with their group, ${leftAlone.length} left alone, ${failed.length} failed`,
-    ...(marks === undefined ? [] : [`not taken back in the cluster: ${marks}`]),
-    ...(damage === undefined ? [] : [`the restore journal is damaged: ${damage}`]),
-  ].join('\n')
 }

@@ -14,6 +14,7 @@ import {
   type LoadedConfig,
 } from '../config/index.ts'
 import type { LogLevels, Recorder } from '../record/index.ts'
+import { cameEarly } from './early-signals.ts'
 
 /** Polled, not watched: a ConfigMap is a chain of symbolic links that is swapped above the file. */
 const POLL_MS = 2000
@@ -62,7 +63,7 @@ const WIRED = [
 ] as const
 
 function isLive(key: string): boolean {
-  if (key === 'log.level') return true
+  if (key === 'log.level' || key === 'observeRules') return true
   return !WIRED.some((wired) => wired === key) && LIVE_BLOCKS.some((block) => key.startsWith(`${block}.`))
 }
 
@@ -76,7 +77,7 @@ export function withLiveSettings(atStart: Config, later: Config): Config {
     const [block, setting] = key.split('.') as [keyof typeof live, string]
     Object.assign(live[block], { [setting]: (atStart[block] as Readonly<Record<string, unknown>>)[setting] })
   }
-  return { ...atStart, ...live }
+  return { ...atStart, ...live, observeRules: later.observeRules }
 }
 
 export interface FollowedConfig {
@@ -115,6 +116,7 @@ export function followConfig(
   process.on('SIGHUP', reload)
   const files = filesOf(sources)
   for (const file of files) watchFile(file, { interval: POLL_MS, persistent: false }, reload)
+  if (cameEarly('SIGHUP')) reload()
   return {
     text: () => (waiting.size === 0 ? renderConfig(current) : `#${waitingNote(waiting).slice(1)}\n${renderConfig(current)}`),
     json: () => renderConfigJson(current),

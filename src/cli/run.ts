@@ -3,24 +3,26 @@
  * once, and everything that can wait after it. On SIGTERM and SIGINT it finishes the step it is in, releases if so configured, and ends.
  */
 import { existsSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { journalPath, takeLock } from '../actuate/index.ts'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { journalPath } from '../actuate/index.ts'
 import { type Agent, type Writing, Loop } from '../agent/index.ts'
 import { composeAgent, openNode, openWriting, realNow } from '../compose.ts'
 import { loadConfig, type Config, type ConfigSources, type LoadedConfig } from '../config/index.ts'
 import { kubeletSocketProblem } from '../kubelet/index.ts'
 import { raiseOwnPriority, readHostFacts, requireWritable, type OpenedKernel } from '../kernel/index.ts'
 import { AgentError, EXIT, MODES, type ExitCode } from '../model/index.ts'
-import { briefStatus, createLogger, LogLevels, Recorder, type Logger } from '../record/index.ts'
+import { briefStatus, type Logger, LogLevels, openLog, Recorder } from '../record/index.ts'
 import { type FlagInForce, startHttp } from '../serve/index.ts'
 import { CONFIG_FLAGS, type Flags, PATH_FLAGS } from './args.ts'
-import { apiServerOf, nodeNameOf, openCluster, sinkOf, tellCluster } from './cluster.ts'
+import { apiServerOf, nodeNameOf, openCluster, sinkOf, tellCluster, withdrawalOf } from './cluster.ts'
 import { flagsInForce } from './flags-in-force.ts'
+import { lockNode } from './node-lock.ts'
 import { startPlugins } from './plugins.ts'
 import { keepRecording } from './recording.ts'
+import { ReleaseDesk } from './release-desk.ts'
 import { followConfig } from './reload.ts'
 import { configSources } from './settings.ts'
-import { awaitSlowWrites, cutOff } from './slow-writes.ts'
+import { awaitSlowWrites, endProcess } from './slow-writes.ts'
 import { openSupervision } from './supervise.ts'
 import { stopSignal, Teardown, type StopSignal } from './teardown.ts'
 import type { Verb } from './verb.ts'
@@ -58,7 +60,8 @@ async function runAgent(sources: ConfigSources, flags: readonly FlagInForce[]): 
   process.umask(0o077)
   const loaded = loadConfig(sources)
   const { config } = loaded
-  const logger = createLogger(config.log.level)
+  const log = openLog(config.log.level)
+  const { logger } = log
   const levels = new LogLevels(logger, config.log.level)
   process.on('SIGUSR2', () => levels.toggle())
   const stop = stopSignal()
@@ -68,10 +71,16 @@ async function runAgent(sources: ConfigSources, flags: readonly FlagInForce[]): 
   const enforcing = config.mode === 'enforce'
   if (enforcing) requireWritable(node.kernel.capabilities)
   if (enforcing && config.kubelet.enabled && (await waitForKubelet(config, stop)) === 'stopped') return EXIT.ok
+  if (await isStoppedEarly(config, stop)) return EXIT.ok
   const teardown = new Teardown()
   let writing: Writing | undefined
   try {
-    if (enforcing) teardown.add(await takeLock(config.paths.state))
+    const desk = new ReleaseDesk()
+    if (enforcing) {
+      const { unlock, problem } = await lockNode(config, node, desk.take)
+      teardown.add(unlock)
+      if (problem !== undefined) logger.warn({ problem }, 'another agent on this cgroup root would not be noticed')
+    }
     writing = enforcing ? openWriting(config, node) : undefined
     if (writing !== undefined) {
       const { journal, actuator } = writing
@@ -79,16 +88,22 @@ async function runAgent(sources: ConfigSources, flags: readonly FlagInForce[]): 
       // However the run ends: none may begin after the journal was let go of.
       teardown.add(() => void actuator.stopSlowWrites())
       for (const problem of raiseOwnPriority(config.own)) logger.warn({ problem }, 'own priority not raised')
-      logger.info({ journal: journal.path, knobs: journal.entries.size, damagedLines: journal.damagedLines }, 'journal opened')
+      const { marks } = journal
+      logger.info(
+        { journal: journal.path, knobs: journal.entries.size, damagedLines: journal.damagedLines, marks: marks.state },
+        'journal opened',
+      )
+      if (marks.problem !== undefined) logger.warn({ problem: marks.problem }, 'marks of groups; see kube-agent doctor')
       const { damage } = journal.health
       if (damage !== undefined) logger.error({ damage }, 'restore journal damaged; see kube-agent doctor')
     }
     const { agent, loop } = await start(loaded, sources, {
-      logger,
+      log,
       levels,
       flags,
       node,
       stop,
+      desk,
       teardown,
       ...(writing === undefined ? {} : { writing }),
     })
@@ -98,10 +113,12 @@ async function runAgent(sources: ConfigSources, flags: readonly FlagInForce[]): 
     loop.stop()
     logger.info({ onExit: config.onExit }, 'stopping')
     if (writing !== undefined) await awaitSlowWrites(writing.actuator, logger)
-    return config.onExit === 'release' ? releaseOnExit(agent, logger) : EXIT.ok
+    return config.onExit === 'release' ? releaseOnExit(agent, writing, logger) : EXIT.ok
   } finally {
     await teardown.run(logger)
-    if (teardown.hangs || (writing !== undefined && writing.actuator.underWay > 0)) cutOff(logger)
+    const hangs = teardown.hangs || (writing !== undefined && writing.actuator.underWay > 0)
+    // Who was asked to stop waits for nothing that somebody has left behind; a start that failed has its error to tell first.
+    if (hangs || stop.asked) endProcess(logger, { hangs })
   }
 }
 
@@ -121,12 +138,22 @@ async function waitForKubelet(config: Config, stop: StopSignal): Promise<'there'
   }
 }
 
+/**
+ * Whether it was asked to stop before it began, and has nothing to undo: then the kubelet and the node are not troubled. What has come while Node
+ * read the program is delivered in the first turn of the loop.
+ */
+async function isStoppedEarly(config: Config, stop: StopSignal): Promise<boolean> {
+  await nextTurn()
+  return stop.asked && (config.onExit === 'hold' || !existsSync(journalPath(config.paths.state)))
+}
+
 interface Parts {
-  readonly logger: Logger
+  readonly log: ReturnType<typeof openLog>
   readonly levels: LogLevels
   readonly flags: readonly FlagInForce[]
   readonly node: OpenedKernel
   readonly stop: StopSignal
+  readonly desk: ReleaseDesk
   readonly teardown: Teardown
   readonly writing?: Writing
 }
@@ -138,7 +165,8 @@ interface Started {
 
 /** Registers, starts the loop and then what can wait. Whatever was started is on the teardown by the time something throws. */
 async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts): Promise<Started> {
-  const { logger, levels, flags, node, stop, teardown, writing } = parts
+  const { log, levels, flags, node, stop, teardown, writing } = parts
+  const { logger } = log
   const { config } = loaded
   const began = realNow()
   const recorder = new Recorder({
@@ -179,7 +207,11 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts)
   pods.onChange(() => loop.wantTick())
   recorder.watch('source', () => agent.runs.source)
   recorder.watch('rule', () => agent.runs.rule)
-  if (writing !== undefined) recorder.watch('sink', () => [writing.journal.run])
+  if (writing !== undefined) {
+    const { run, marks } = writing.journal
+    recorder.watch('sink', () => (marks.isOn ? [run, marks.run] : [run]))
+  }
+  recorder.watch('sink', () => [log.run])
   loop.start()
   const followed = followConfig(loaded, sources, { agent, recorder, levels })
   teardown.add(() => followed.stop())
@@ -191,13 +223,17 @@ async function start(loaded: LoadedConfig, sources: ConfigSources, parts: Parts)
     logger.info({ host: config.http.host, port: http.port }, 'serving HTTP')
   }
   tellCluster(cluster, recorder, { config, teardown })
+  if (writing !== undefined) parts.desk.open({ agent, loop, writing, logger, withdraw: withdrawalOf(cluster, config) })
   void readHostFacts().then((facts) => recorder.host(facts))
   return { agent, loop }
 }
 
-function releaseOnExit(agent: Agent, logger: Logger): ExitCode {
+function releaseOnExit(agent: Agent, writing: Writing | undefined, logger: Logger): ExitCode {
   const report = agent.release(realNow().nowMs)
-  const failed = report?.failed.length ?? 0
+  // What only a later version can put back is left behind as well.
+  const failed = report === undefined ? 0 : report.failed.length + report.unknown.length
   logger.info({ restored: report?.restored ?? 0, failed, foreign: report?.foreign.length ?? 0 }, 'released')
-  return failed === 0 ? EXIT.ok : EXIT.failed
+  const marked = writing?.journal.marks.left
+  if (marked !== undefined) logger.warn({ problem: marked }, 'groups are still marked')
+  return failed === 0 && marked === undefined ? EXIT.ok : EXIT.failed
 }

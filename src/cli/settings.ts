@@ -1,7 +1,7 @@
 /** The configuration a command line asks for: files, overrides by --set, and the flags that are settings of their own. */
 import { parse } from 'yaml'
 import { loadConfig, type ConfigSources, type LoadedConfig, type Override } from '../config/index.ts'
-import { AgentError, messageOf, MODES, type Mode } from '../model/index.ts'
+import { AgentError, messageOf, MODES, type Mode, redact } from '../model/index.ts'
 import { textFlag, textFlags, type Parsed } from './args.ts'
 
 /** What each of PATH_FLAGS sets: a setting, and what of the flag's directory it is. */
@@ -57,7 +57,7 @@ export function configOf(parsed: Parsed): LoadedConfig {
 
 function overrideOf(text: string): Override {
   const at = text.indexOf('=')
-  if (at <= 0) throw new AgentError('E_USAGE', `--set wants KEY=VALUE, got ${JSON.stringify(text)}`)
+  if (at <= 0) throw new AgentError('E_USAGE', `--set wants KEY=VALUE, got ${quoted(text)}`)
   const key = text.slice(0, at)
   return { path: key.split('.'), value: valueOf(key, text.slice(at + 1)), origin: '--set' }
 }
@@ -67,8 +67,13 @@ function valueOf(key: string, text: string): unknown {
     return parse(text) as unknown
   } catch (thrown) {
     const [problem = ''] = messageOf(thrown).split('\n')
-    throw new AgentError('E_USAGE', `--set ${key}: ${JSON.stringify(text)} is no YAML value: ${problem.replace(/:$/, '')}`)
+    throw new AgentError('E_USAGE', `--set ${key}: ${quoted(text)} is no YAML value: ${problem.replace(/:$/, '')}`)
   }
+}
+
+/** The log of an agent that does not start has it too. */
+function quoted(text: string): string {
+  return JSON.stringify(redact(text).text)
 }
 
 function checkMode(text: string): Mode {

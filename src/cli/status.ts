@@ -1,7 +1,7 @@
 /** The verb `status`: how the agent on this node is doing; the exit code follows. */
 import { AgentError, EXIT } from '../model/index.ts'
 import { CONFIG_FLAGS, JSON_FLAG, type Parsed } from './args.ts'
-import { ADDRESS_FLAGS, ask } from './client.ts'
+import { ADDRESS_FLAGS, ask, isUnanswered } from './client.ts'
 import type { Config } from '../config/index.ts'
 import { configOf } from './settings.ts'
 import { print, type Verb } from './verb.ts'
@@ -11,7 +11,8 @@ export const status: Verb = {
   summary: 'Show how the agent on this node is doing.',
   details: `
 Asks the running agent. With --brief it prints one line: OK and the essentials, or error and what is
-wrong, also when no agent answers. Exits 0 when that line would be OK, and 1 when it would not.`,
+wrong, also when no agent answers; --json without an agent gives the same as --brief --json. Exits 0
+when that line would be OK, and 1 when it would not.`,
   flags: {
     ...CONFIG_FLAGS,
     ...ADDRESS_FLAGS,
@@ -27,10 +28,17 @@ wrong, also when no agent answers. Exits 0 when that line would be OK, and 1 whe
       print(isData ? JSON.stringify(verdict) : verdict.text)
       return verdict.ok ? EXIT.ok : EXIT.failed
     }
-    const page = await ask(parsed, config, '/statusz', isData ? 'application/json' : 'text/plain')
-    const { ok } = await verdictOf(parsed, config)
-    print(page.body)
-    return ok ? EXIT.ok : EXIT.failed
+    try {
+      const page = await ask(parsed, config, '/statusz', isData ? 'application/json' : 'text/plain')
+      const { ok } = await verdictOf(parsed, config)
+      print(page.body)
+      return ok ? EXIT.ok : EXIT.failed
+    } catch (thrown) {
+      if (!isData) throw thrown
+      // Who reads JSON gets some, the same as with --brief.
+      print(JSON.stringify(asVerdict(thrown)))
+      return EXIT.failed
+    }
   },
 }
 
@@ -52,6 +60,6 @@ async function verdictOf(parsed: Parsed, config: Config): Promise<Verdict> {
 
 /** That nobody answers is an answer too, for a script that asks for one line. */
 function asVerdict(thrown: unknown): Verdict {
-  if (!(thrown instanceof AgentError) || thrown.code !== 'E_NO_AGENT') throw thrown
+  if (!isUnanswered(thrown)) throw thrown
   return { ok: false, text: `error: ${thrown.message}` }
 }

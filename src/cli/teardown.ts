@@ -1,6 +1,7 @@
 /** What a run has to undo, and what ends it. */
 import { messageOf } from '../model/index.ts'
 import type { Logger } from '../record/index.ts'
+import { cameEarly } from './early-signals.ts'
 
 /** Steps to be undone last first, however the run ends. One that fails is logged and keeps no other from being undone. */
 export class Teardown {
@@ -28,16 +29,18 @@ export interface StopSignal {
   readonly asked: boolean
 }
 
-/** Resolves on the first signal that asks to stop; further ones change nothing. */
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const
+
+/** Resolves on the first signal that asks to stop, also on one that came before (early-signals.ts); further ones change nothing. */
 export function stopSignal(): StopSignal {
   let asked = false
   const promise = new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.on(signal, () => {
-        asked = true
-        resolve()
-      })
+    const stop = (): void => {
+      asked = true
+      resolve()
     }
+    for (const signal of STOP_SIGNALS) process.on(signal, stop)
+    if (cameEarly(...STOP_SIGNALS)) stop()
   })
   return {
     promise,

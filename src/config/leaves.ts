@@ -5,14 +5,19 @@
  */
 import * as v from 'valibot'
 import { CpuSet } from '../cpu/index.ts'
-import { messageOf, permyriad, QOS_CLASSES, type QosClass } from '../model/index.ts'
+import { messageOf, permyriad, QOS_CLASSES, redact, type QosClass } from '../model/index.ts'
+import { nearest } from './nearest.ts'
 
 const MAX_SHOWN = 60
 
-/** A value of unknown type in at most some 60 characters, for messages. */
+/** A value of unknown type in at most some 60 characters, for messages: without what looks like a secret, which would end in a log. */
 export function showValue(value: unknown): string {
   if (value === null || value === undefined) return 'nothing'
-  if (typeof value === 'string') return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}…` : value)
+  if (typeof value === 'string') {
+    // Before it is cut: a URL without its end does not look like one with a password.
+    const { text: safe } = redact(value)
+    return JSON.stringify(safe.length > MAX_SHOWN ? `${safe.slice(0, MAX_SHOWN)}…` : safe)
+  }
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   return Array.isArray(value) ? 'a list' : 'a mapping'
 }
@@ -205,6 +210,32 @@ export const deviceList = (says: string) =>
       }),
     ),
     () => [] as readonly string[],
+  )
+
+/** What is wrong with a list of some of `names`; undefined when nothing is. */
+function namesProblem(list: unknown, names: readonly string[], what: string): string | undefined {
+  if (!Array.isArray(list)) return `expected ${what}, got ${showValue(list)}`
+  const odd = (list as readonly unknown[]).find((name) => !names.some((known) => known === name))
+  if (odd !== undefined) {
+    const meant = typeof odd === 'string' ? nearest(odd, names) : undefined
+    return `expected ${what}, got ${showValue(odd)} in it${meant === undefined ? `; there are ${names.join(', ')}` : `; did you mean ${meant}?`}`
+  }
+  const twice = list.find((name, index) => list.indexOf(name) !== index) as string | undefined
+  return twice === undefined ? undefined : `${twice} is listed twice`
+}
+
+/** Some of a few names, none by default, without a duplicate; `what` tells of the list, with an example. */
+export const someOf = <const Name extends string>(names: readonly Name[], what: string, says: string) =>
+  v.optional(
+    v.pipe(
+      v.custom<readonly Name[]>(
+        (list) => namesProblem(list, names, what) === undefined,
+        ({ input }) => namesProblem(input, names, what) ?? '',
+      ),
+      v.description(`${says} (list of ${names.join(', ')}; empty for none)`),
+      shaped({ type: ['array', 'null'], items: { enum: names }, uniqueItems: true }),
+    ),
+    () => [] as readonly Name[],
   )
 
 /** Kubernetes: the grammar of apimachinery's resource.Quantity above zero. */

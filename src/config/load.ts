@@ -5,12 +5,13 @@
  */
 import * as v from 'valibot'
 import { CpuSet } from '../cpu/index.ts'
-import { AgentError, oneLine } from '../model/index.ts'
+import { AgentError } from '../model/index.ts'
 import { COMBINATIONS } from './combinations.ts'
-import { showKey, showValue } from './leaves.ts'
+import { configError, type Issue, MAX_ISSUES } from './issues.ts'
+import { showValue } from './leaves.ts'
 import { ConfigSchema } from './schema.ts'
 import { isBlock, settingAt, SETTINGS, unknownKeyMessage } from './settings.ts'
-import { isMapping, parseYaml, type Position, readConfigText, type YamlSource } from './source.ts'
+import { isMapping, parseYaml, readConfigText, type YamlSource } from './source.ts'
 import type { Config } from './types.ts'
 
 /** One value from outside the file; the flag layer. */
@@ -63,7 +64,7 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
   const files = filesOf(sources)
   const layers: Layers = { files: readLayers(files, sources.text), given: new Map(), issues: [] }
   for (const file of layers.files) takeFile(layers, file)
-  if (layers.files.some(({ yaml }) => yaml.root === undefined)) throw configError(layers)
+  if (layers.files.some(({ yaml }) => yaml.root === undefined)) throw configError(layers.issues)
   for (const override of overrides) takeOverride(layers, override)
   const config = validate(layers)
   return { config, provenance: provenanceOf(layers), files }
@@ -111,15 +112,6 @@ interface Given {
   readonly by: FileLayer | { readonly flag: string }
 }
 
-interface Issue {
-  /** `FILE:LINE:COLUMN`, the file alone, or the flag. */
-  readonly place: string
-  readonly position?: Position | undefined
-  /** Of the file; flags come after all files. */
-  readonly rank: number
-  readonly message: string
-}
-
 /** The layers while they are laid one over the other. */
 interface Layers {
   readonly files: readonly [FileLayer, ...FileLayer[]]
@@ -128,19 +120,14 @@ interface Layers {
   readonly issues: Issue[]
 }
 
-/** More than this nobody reads; a file that is no configuration at all may have one for every line. */
-const MAX_ISSUES = 100
-/** The longest names every key that there is. */
-const MAX_LINE = 2000
-
 function takeFile(layers: Layers, file: FileLayer): void {
   const { problems, root = {} } = file.yaml
-  for (const { position, message } of problems) addFileIssue(layers, { file, position }, message)
+  for (const { position, message } of problems) layers.issues.push({ source: file.name, position, rank: file.rank, message })
   for (const [name, value] of Object.entries(root)) {
     if (!isBlock(name)) takeValue(layers, file, [name], value)
     else if (isMapping(value)) for (const [key, below] of Object.entries(value)) takeValue(layers, file, [name, key], below)
     else if (value !== null) {
-      addIssueAt(layers, { file, path: [name], of: 'value' }, `${name}: expected a mapping of settings, got ${showValue(value)}`)
+      addIssueAt(layers, { file, path: [name], of: 'value' }, `expected a mapping of settings, got ${showValue(value)}`)
     }
   }
 }
@@ -150,8 +137,7 @@ function takeValue(layers: Layers, file: FileLayer, path: readonly [string, stri
   const setting = settingAt(names)
   if (setting === undefined) {
     const [block, name] = names.length === 1 ? ['', path[0]] : path
-    const message = `${names.map(showKey).join('.')}: ${unknownKeyMessage(block, name ?? '')}`
-    addIssueAt(layers, { file, path: names, of: 'key' }, message)
+    addIssueAt(layers, { file, path: names, of: 'key' }, unknownKeyMessage(block, name ?? ''))
   } else if (value !== null || !setting.isMapping) layers.given.set(setting.key, { value, by: file })
 }
 
@@ -161,7 +147,7 @@ function takeOverride({ given, issues }: Layers, { path, value, origin }: Overri
   if (setting !== undefined) given.set(setting.key, { value, by: { flag: origin } })
   else {
     const message = name === undefined ? unknownKeyMessage('', block) : unknownKeyMessage(block, name)
-    issues.push({ place: origin, rank: Infinity, message: `${path.map(showKey).join('.')}: ${message}` })
+    issues.push({ source: origin, rank: Infinity, path, message })
   }
 }
 
@@ -173,7 +159,7 @@ function validate(layers: Layers): Config {
     const path = (issue.path ?? []).map(({ key }) => String(key))
     const key = settingAt(path)?.key ?? ''
     invalid.add(key)
-    addSettingIssue(layers, key, path, `${path.map(showKey).join('.')}: ${issue.message}`)
+    addSettingIssue(layers, { key, path, named: path }, issue.message)
   }
   // Settings that are valid by themselves are judged together even when others are not, so that no issue waits for the next try.
   const valid = new Map([...given].filter(([key]) => !invalid.has(key)))
@@ -182,9 +168,9 @@ function validate(layers: Layers): Config {
     const message = keys.some((key) => invalid.has(key)) ? undefined : problem(config)
     if (message === undefined) continue
     const culprit = keys.find((key) => given.has(key)) ?? keys[0]
-    addSettingIssue(layers, culprit, culprit.split('.'), `${keys[0]}: ${message}`)
+    addSettingIssue(layers, { key: culprit, path: culprit.split('.'), named: keys[0].split('.') }, message)
   }
-  if (issues.length > 0) throw configError(layers)
+  if (issues.length > 0) throw configError(layers.issues)
   return deepFreeze(config)
 }
 
@@ -213,41 +199,31 @@ function provenanceOf({ given }: Layers): ReadonlyMap<string, Setting> {
   )
 }
 
-function addSettingIssue(layers: Layers, key: string, path: readonly string[], message: string): void {
+function addSettingIssue(
+  layers: Layers,
+  { key, path, named }: { readonly key: string; readonly path: readonly string[]; readonly named: readonly string[] },
+  message: string,
+): void {
   const by = layers.given.get(key)?.by ?? layers.files[0]
-  if ('flag' in by) layers.issues.push({ place: by.flag, rank: Infinity, message })
-  else addIssueAt(layers, { file: by, path, of: 'value' }, message)
+  if ('flag' in by) layers.issues.push({ source: by.flag, rank: Infinity, path: named, message })
+  else addIssueAt(layers, { file: by, path, of: 'value', named }, message)
 }
 
+/** An issue where `path` stands in a file. It names that path, unless `named` says another. */
 function addIssueAt(
   layers: Layers,
-  at: { readonly file: FileLayer; readonly path: readonly string[]; readonly of: 'key' | 'value' },
+  at: {
+    readonly file: FileLayer
+    readonly path: readonly string[]
+    readonly of: 'key' | 'value'
+    readonly named?: readonly string[]
+  },
   message: string,
 ): void {
+  const { file, path, named = path } = at
   // Each look-up walks the file; beyond the limit nobody sees the answer.
-  const position = layers.issues.length < MAX_ISSUES ? at.file.yaml.positionOf(at.path, at.of) : undefined
-  addFileIssue(layers, { file: at.file, position }, message)
-}
-
-function addFileIssue(
-  { issues }: Layers,
-  { file: { name, rank }, position }: { readonly file: FileLayer; readonly position: Position | undefined },
-  message: string,
-): void {
-  issues.push({ place: position === undefined ? name : `${name}:${position.line}:${position.column}`, position, rank, message })
-}
-
-function configError({ issues }: Layers): AgentError {
-  // Reading order: file by file from top to bottom, then what has no position, then flags.
-  const orderOf = ({ rank, position }: Issue) => [rank, position?.line ?? Infinity, position?.column ?? 0] as const
-  const ordered = issues.toSorted((left, right) => {
-    const [one, other] = [orderOf(left), orderOf(right)]
-    const index = one.findIndex((number, at) => number !== other[at])
-    return index < 0 ? 0 : (one[index] ?? 0) - (other[index] ?? 0)
-  })
-  const lines = ordered.slice(0, MAX_ISSUES).map(({ place, message }) => `${place}: ${oneLine(message, MAX_LINE)}`)
-  if (issues.length > MAX_ISSUES) lines.push(`and ${issues.length - MAX_ISSUES} more`)
-  return new AgentError('E_CONFIG', lines.join('\n'))
+  const position = layers.issues.length < MAX_ISSUES ? file.yaml.positionOf(path, at.of) : undefined
+  layers.issues.push({ source: file.name, position, rank: file.rank, path: named, message })
 }
 
 function deepFreeze<Value extends object>(value: Value): Value {

@@ -4,7 +4,7 @@
  * the agent observes until it is told otherwise. What may not be combined stands in combinations.ts.
  */
 import * as v from 'valibot'
-import { parseCpuQuantity, parseMemoryQuantity } from '../model/index.ts'
+import { OBSERVABLE_RULES, parseCpuQuantity, parseMemoryQuantity } from '../model/index.ts'
 import { block } from './block.ts'
 import * as leaf from './leaves.ts'
 import { SUPPRESSION } from './suppression.ts'
@@ -254,6 +254,11 @@ const recording = block({
 
 export const ConfigSchema = v.strictObject({
   mode: leaf.choice(['observe', 'plan', 'enforce'], 'observe', 'How far to go: look, also print what would change, or change it'),
+  observeRules: leaf.someOf(
+    OBSERVABLE_RULES,
+    'a list of rules such as [identity, suppressIo]',
+    'Rules that only observe, whatever the mode: they decide and show it, and nothing of it is carried out',
+  ),
   onExit: leaf.choice(
     ['hold', 'release'],
     'hold',
@@ -289,6 +294,10 @@ export const ConfigSchema = v.strictObject({
   journal: block({
     maxBytes: leaf.byteCount(1_048_576, 4096, 1_073_741_824, 'Size at which the restore journal is compacted'),
     decisions: leaf.count(512, 1, 10_000, 'Decisions kept in memory for /journal and explain'),
+    marks: leaf.flag(
+      false,
+      'Mark groups with the names of their files that the agent holds, in the attribute user.kube-agent (needs koffi, 3 MiB of memory, kernel 5.7)',
+    ),
   }),
   recording,
 })

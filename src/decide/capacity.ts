@@ -129,11 +129,7 @@ function observe(
     if (isOffline(qosClass)) offlineBytes += workingSetBytes
     if (qosClass !== 'BE') continue
     const known = memory.bePods?.get(reading.spec.uid)
-    bePods.set(reading.spec.uid, {
-      sinceMs: known?.sinceMs ?? snapshot.nowMs,
-      cpuMilli: addPeak(known?.cpuMilli, cpuMilli, snapshot.nowMs, windowMs),
-      memoryBytes: addPeak(known?.memoryBytes, workingSetBytes, snapshot.nowMs, windowMs),
-    })
+    bePods.set(reading.spec.uid, watchOn(known, { cpuMilli, workingSetBytes }, snapshot.nowMs, windowMs))
   }
   const onlineMilli = Math.max(0, nodeMilli - Math.max(0, rootMilli - untaggedMilli))
   const onlineBytes = Math.max(0, memoryUse.value.totalBytes - memoryUse.value.availableBytes - offlineBytes)
@@ -143,6 +139,18 @@ function observe(
     onlineBytes: addPeak(memory.onlineBytes, onlineBytes, snapshot.nowMs, windowMs),
     bePods,
   }
+}
+
+function watchOn(
+  known: WatchedPod | undefined,
+  { cpuMilli, workingSetBytes }: { readonly cpuMilli: number; readonly workingSetBytes: number },
+  nowMs: number,
+  windowMs: number,
+): WatchedPod {
+  const cpu = addPeak(known?.cpuMilli, cpuMilli, nowMs, windowMs)
+  const memory = addPeak(known?.memoryBytes, workingSetBytes, nowMs, windowMs)
+  if (known?.cpuMilli === cpu && known.memoryBytes === memory) return known
+  return { sinceMs: known?.sinceMs ?? nowMs, cpuMilli: cpu, memoryBytes: memory }
 }
 
 function amountsOf(

@@ -6,12 +6,13 @@
  *   then     one pod at a time in the order of evict-order.ts, intervalMs apart, at most perHour; only what the API server granted, or has
  *            yet to answer, counts
  *   between  nobody while a pod that was granted is still here within the time it has to end: what it frees is not to be seen yet
- * A rung in dry run stops no sales and is told apart: its wishes are paced the same, but take nothing from the real ones.
+ * A rung in dry run, or of a rule that only observes, stops no sales and is told apart: its wishes are paced the same, but take nothing from the real ones.
  */
 import type { Config } from '../config/types.ts'
 import type { ClassifiedPod, EvictingRung, EvictionOutcome, EvictionRecord, EvictionWish, NodeSnapshot } from '../model/index.ts'
 import { hasEnded } from '../model/index.ts'
 import { type Candidate, candidatesFor, RUNGS_IN_TURN } from './evict-order.ts'
+import { isObserved } from './observed.ts'
 
 const HOUR_MS = 3_600_000
 /** Shortest time between two questions to the API server, whatever became of the first: a node full of pods behind budgets must not flood it. */
@@ -114,8 +115,11 @@ function withWish(spent: readonly Wished[], uid: string, nowMs: number): Wished[
   return [...spent.map((wished) => (wished.uid === uid ? { ...wished, unheard: true as const } : wished)), { uid, atMs: nowMs }]
 }
 
-function isDryRun(rung: EvictingRung, { evict }: Config): boolean {
-  return rung === 'cpuEvict' ? evict.dryRunCpu : evict.dryRunMemory
+/** Nobody goes for a rung of a rule that only observes either. */
+function isDryRun(rung: EvictingRung, config: Config): boolean {
+  const { dryRunCpu, dryRunMemory } = config.evict
+  const [dryRun, rule] = rung === 'cpuEvict' ? ([dryRunCpu, 'suppressCpu'] as const) : ([dryRunMemory, 'suppressMemory'] as const)
+  return dryRun || isObserved('evict', config) || isObserved(rule, config)
 }
 
 /** The memory without what is too old to count, and without wishes that were not granted. */

@@ -7,9 +7,10 @@ import type { Abstention, ClassifiedPod, Decision, NodeSnapshot, PlacementState 
 import { capacity, type CapacityMemory } from './capacity.ts'
 import { defined } from './defined.ts'
 import { type EvictMemory, evictions } from './evict.ts'
-import { mergeOver } from './merge.ts'
+import { mergeObserved, mergeOver } from './merge.ts'
 import { nodeSignals, type SignalMemory } from './node-signals.ts'
-import { rememberPlacement, type PlacementMemory } from './placement.ts'
+import { observedRules, isObserved, splitClaims } from './observed.ts'
+import { rememberPlacements, type PlacementMemory } from './placement.ts'
 import { classifyPods, stand, type Standing } from './standing.ts'
 import { suppressCpu, type SuppressMemory } from './suppress/cpu.ts'
 import { type IoMemory, suppressIo } from './suppress/io.ts'
@@ -29,6 +30,8 @@ export interface Memory {
   readonly evict?: EvictMemory
   readonly capacity: CapacityMemory
   readonly placement?: PlacementMemory
+  /** What placement would have given, while it only observes. */
+  readonly observedPlacement?: PlacementMemory
   readonly signals: SignalMemory
   readonly standing?: Standing
 }
@@ -50,20 +53,33 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config, w
   const abstentions: Abstention[] = []
   watch.begins('placement')
   const pods = classifyPods(snapshot, memory.standing, config)
-  const placed = rememberPlacement(snapshot, pods, memory.placement, config)
-  const placement = placed.assigned.state
+  const placements = rememberPlacements(snapshot, pods, placementsOf(memory), config)
+  const placement = placements.placed.assigned.state
   const { cpu, ram, io, evicted, hold } = squeeze(snapshot, pods, { placement, memory, abstentions, watch }, config)
   watch.begins('capacity')
   const offered = capacity(snapshot, pods, { placement, memory: memory.capacity, abstentions, hold }, config)
   watch.begins('nodeSignals')
-  const signalled = nodeSignals(snapshot, cpu.state, { memory: memory.signals, abstentions }, config)
-  const { standing, moving } = stand(snapshot, { pods, placed, known: memory.standing, abstentions, watch }, config)
-  const desired = mergeOver(standing.table, [...moving, ...cpu.claims, ...ram.claims, ...io.claims])
-  const suppressionDecided = cpu.state !== undefined || !config.suppressCpu.enabled
+  const regulates = config.suppressCpu.enabled && !isObserved('suppressCpu', config)
+  const signalled = nodeSignals(snapshot, regulates ? cpu.state : undefined, { memory: memory.signals, abstentions }, config)
+  const grounds = { pods, placed: placements.wanted, known: memory.standing, abstentions, watch }
+  const { standing, moving } = stand(snapshot, grounds, config)
+  const claims = splitClaims([...moving, ...cpu.claims, ...ram.claims, ...io.claims], config)
+  const desired = mergeOver(standing.table, claims.enforced)
+  const offers = isObserved('capacity', config) ? [] : offered.offers
+  const rules = observedRules(config)
   const decision: Decision = {
     desired,
+    ...(rules === undefined
+      ? {}
+      : {
+          observed: {
+            rules,
+            desired: mergeObserved(standing.observed, claims, desired),
+            ...(isObserved('capacity', config) ? { offers: offered.offers } : {}),
+          },
+        }),
     pods,
-    offers: offered.offers,
+    offers,
     placement,
     ...defined({ suppression: cpu.state, memory: ram.state, io: io.state, signals: signalled.signals }),
     evictions: evicted.wishes,
@@ -74,17 +90,23 @@ export function decide(snapshot: NodeSnapshot, memory: Memory, config: Config, w
         : [...standing.findings, ...unfollowedFindings(snapshot, pods, desired)],
     abstentions,
     // What no rule wants may be put back: not before the pods were read, suppression has decided, and every offline pod is measured.
-    complete: snapshot.pods.everRead && suppressionDecided && standing.measured,
+    complete: snapshot.pods.everRead && (cpu.state !== undefined || !regulates) && standing.measured,
   }
   const next: Memory = {
     suppress: cpu.memory,
     capacity: offered.memory,
-    placement: placed,
+    placement: placements.placed,
+    ...(placements.wanted === placements.placed ? {} : { observedPlacement: placements.wanted }),
     signals: signalled.memory,
     standing,
     ...defined({ suppressMemory: ram.memory, suppressIo: io.memory, evict: evicted.memory }),
   }
   return { decision, memory: next }
+}
+
+/** What placement would have given goes on from what it gave, when it ceases to be enforced, and the other way round. */
+function placementsOf({ placement, observedPlacement }: Memory): Parameters<typeof rememberPlacements>[2] {
+  return defined({ placed: placement, wanted: observedPlacement ?? placement })
 }
 
 interface Grounds {
@@ -119,5 +141,6 @@ function squeeze(
   const evicted = evictions(snapshot, pods, { memory: memory.evict, wanted }, config)
   watch.begins('suppressIo')
   const io = suppressIo(snapshot, pods, { memory: memory.suppressIo, abstentions }, config)
-  return { cpu, ram, io, evicted, hold: ram.holds || evicted.holds }
+  const hold = (ram.holds && !isObserved('suppressMemory', config)) || evicted.holds
+  return { cpu, ram, io, evicted, hold }
 }

@@ -2,7 +2,7 @@
  * Many claims on one knob become one desired value. The table of rules is total over the kinds of knobs: a new kind without a merge
  * rule does not compile.
  */
-import type { Claim, IoLimits, KnobKind, KnobValues, Resolved, RuleName } from '../model/index.ts'
+import type { Claim, Desired, IoLimits, KnobKind, KnobValues, ReadonlyKnobTable, Resolved, RuleName } from '../model/index.ts'
 import { assertInvariant, KnobLayers, KnobTable, quotaMilliCpu, RULES } from '../model/index.ts'
 import { CpuSet } from '../cpu/index.ts'
 
@@ -75,13 +75,35 @@ export function merge(claims: readonly Claim[]): KnobTable<Resolved> {
 }
 
 /** The same as to merge these claims after those behind `base`, which stays as it is. */
-export function mergeOver(base: KnobTable<Resolved>, claims: readonly Claim[]): KnobLayers<Resolved> {
+export function mergeOver(base: ReadonlyKnobTable<Resolved>, claims: readonly Claim[]): KnobLayers<Resolved> {
   const top = new KnobTable<Resolved>()
   for (const claim of claims) {
     const { group, kind } = claim
     top.set(group, kind, resolve(claim, top.get(group, kind) ?? base.get(group, kind)))
   }
   return new KnobLayers(base, top)
+}
+
+/**
+ * What would be desired if the observed claims were enforced, of the knobs that they are on. `below` is the same of claims that were merged
+ * before these; `desired` has all enforced claims in it.
+ */
+export function mergeObserved(
+  below: ReadonlyKnobTable<Resolved>,
+  { enforced, observed }: { readonly enforced: readonly Claim[]; readonly observed: readonly Claim[] },
+  desired: Desired,
+): KnobLayers<Resolved> {
+  const top = new KnobTable<Resolved>()
+  for (const claim of enforced) {
+    const { group, kind } = claim
+    const held = top.get(group, kind) ?? below.get(group, kind)
+    if (held !== undefined) top.set(group, kind, resolve(claim, held))
+  }
+  for (const claim of observed) {
+    const { group, kind } = claim
+    top.set(group, kind, resolve(claim, top.get(group, kind) ?? below.get(group, kind) ?? desired.get(group, kind)))
+  }
+  return new KnobLayers(below, top)
 }
 
 function resolve(claim: Claim, held: Resolved | undefined): Resolved {

@@ -14,7 +14,7 @@ export interface PeakWindow {
 const BUCKETS = 10
 
 /**
- * A new window with `value` at `nowMs` in it; what is older than `windowMs` plus one bucket is gone. When `windowMs` is another than before,
+ * The window with `value` at `nowMs` in it, which is the one that was given while nothing has changed; what is older than `windowMs` plus one bucket is gone. When `windowMs` is another than before,
  * the highest value so far counts as new: buckets of another length have other numbers.
  */
 export function addPeak(window: PeakWindow | undefined, value: number, nowMs: number, windowMs: number): PeakWindow {
@@ -24,8 +24,9 @@ export function addPeak(window: PeakWindow | undefined, value: number, nowMs: nu
   if (window.bucketMs !== bucketMs) return { bucketMs, newest: bucket, maxima: [Math.max(value, peakOf(window))] }
   const gone = Math.max(0, bucket - window.newest)
   if (gone === 0) {
-    const [first = value, ...rest] = window.maxima
-    return { bucketMs, newest: window.newest, maxima: [Math.max(first, value), ...rest] }
+    // Nearly always so, and for every pod on every calm tick: nothing is made.
+    if (value <= (window.maxima[0] ?? -Infinity)) return window
+    return { bucketMs, newest: window.newest, maxima: [value, ...window.maxima.slice(1)] }
   }
   if (gone > BUCKETS) return { bucketMs, newest: bucket, maxima: [value] }
   const blanks = Array.from({ length: gone - 1 }, () => -Infinity)
@@ -34,7 +35,12 @@ export function addPeak(window: PeakWindow | undefined, value: number, nowMs: nu
 
 /** The highest value in the window; 0 for an empty one. */
 export function peakOf(window: PeakWindow | undefined): number {
-  return window === undefined ? 0 : Math.max(...window.maxima)
+  if (window === undefined) return 0
+  return window.maxima.reduce(higher, -Infinity)
+}
+
+function higher(a: number, b: number): number {
+  return Math.max(a, b)
 }
 
 /** A reading that a rule may calculate with: undefined for what is no amount, 0 for a counter that ran backwards. */

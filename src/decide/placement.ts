@@ -11,6 +11,7 @@ import { CpuSet } from '../cpu/index.ts'
 import type { Config } from '../config/types.ts'
 import type { Because, Claim, ClassifiedPod, GroupPath, NodeSnapshot, PlacementState, PodFinding } from '../model/index.ts'
 import { hasEnded, isExclusive, isOffline } from '../model/index.ts'
+import { isObserved } from './observed.ts'
 import { type Past, spareFor } from './placement/assign.ts'
 import { type Assigned, setsOf, usableCpus } from './placement/sets.ts'
 import { cpusFor, sameWants, type Wants, wantsOf } from './placement/wants.ts'
@@ -25,16 +26,37 @@ export interface PlacementMemory {
   readonly assigned: Assigned
 }
 
+/** With the rule switched off, or one that only observes, nobody has CPUs of their own. */
+const NO_WANTS: Wants = { exclusive: [], pinned: [] }
+
+/** The CPU sets of a tick. */
+export interface Placements {
+  /** As they stand. */
+  readonly placed: PlacementMemory
+  /** What is claimed goes by these: another set while placement only observes. */
+  readonly wanted: PlacementMemory
+}
+
 /** The CPU sets of this tick; those of the last one while nothing has changed that they depend on. */
-export function rememberPlacement(
+export function rememberPlacements(
   snapshot: NodeSnapshot,
   pods: readonly ClassifiedPod[],
-  memory: PlacementMemory | undefined,
+  memory: Partial<Placements>,
+  config: Config,
+): Placements {
+  const wanted = rememberPlacement(snapshot, wantsOf(pods, config), { memory: memory.wanted, pods }, config)
+  if (!isObserved('placement', config)) return { placed: wanted, wanted }
+  return { placed: rememberPlacement(snapshot, NO_WANTS, { memory: memory.placed, pods }, config), wanted }
+}
+
+function rememberPlacement(
+  snapshot: NodeSnapshot,
+  wants: Wants,
+  { memory, pods }: { readonly memory: PlacementMemory | undefined; readonly pods: readonly ClassifiedPod[] },
   config: Config,
 ): PlacementMemory {
   const { topology } = snapshot
   const settings = config.placement
-  const wants = wantsOf(pods, config)
   const usable = usableCpus(snapshot)
   const sameGround = memory?.topology === topology && memory.settings === settings && memory.usable.equals(usable)
   const same = sameWants(wants.exclusive, memory?.wants.exclusive ?? []) && sameWants(wants.pinned, memory?.wants.pinned ?? [])
@@ -71,12 +93,8 @@ function actualSets({ actual }: NodeSnapshot, pods: readonly ClassifiedPod[]): P
 }
 
 /** Pods of LSX and LSR that have no CPUs of their own, and why; in the order of the pods. */
-export function placementFindings(
-  pods: readonly ClassifiedPod[],
-  { assigned }: PlacementMemory,
-  { placement }: Config,
-): PodFinding[] {
-  if (!placement.enabled) return []
+export function placementFindings(pods: readonly ClassifiedPod[], { assigned }: PlacementMemory, config: Config): PodFinding[] {
+  if (!config.placement.enabled || isObserved('placement', config)) return []
   const findings: PodFinding[] = []
   const spare = new Map<string, number>()
   for (const { reading, qosClass } of pods) {

@@ -56,7 +56,11 @@ export class CoreCookies {
     return this.#native
   }
 
-  /** The knob's value; undefined for a group without processes, of which nothing can be said, and where the kernel can't be asked. */
+  /**
+   * The knob's value; undefined for a group without processes, of which nothing can be said, and where the kernel can't be asked at all.
+   * What a process carries that can't be asked for, or not be seen, is unknown: with one of them a group is never free of cookies. So a write
+   * is tried, whose refusal says what is missing, and a release takes nothing for done that it could not look at.
+   */
   read(group: GroupPath): number | undefined {
     try {
       return this.#read(this.#processesOf(group))
@@ -76,7 +80,7 @@ export class CoreCookies {
       else counts.others += 1
     }
     const { bare, ours, others, hidden } = counts
-    if (ours + others === 0) return bare + hidden === 0 ? undefined : 0
+    if (ours + others + hidden === 0) return bare === 0 ? undefined : 0
     return others + bare + hidden === 0 ? 1 : PARTLY_TAGGED
   }
 

@@ -2,7 +2,7 @@
  * The kernel port over a real (or, in tests, a copied) procfs, sysfs and cgroupfs. One object serves both dialects: the tables in
  * dialect.ts say which file is what. Synchronous throughout but for writeKnobSlowly; see held-files.ts for why.
  */
-import { accessSync, opendirSync, readdirSync, statSync } from 'node:fs'
+import { accessSync, opendirSync, readdirSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CpuTopology } from '../cpu/index.ts'
 import type {
@@ -16,6 +16,7 @@ import type {
   KnobSetting,
   KnobValue,
   MemoryUse,
+  OpenedMarks,
   Outcome,
   PressureResource,
 } from '../model/index.ts'
@@ -25,6 +26,7 @@ import { openCookies } from './core-cookies.ts'
 import { findDevice } from './devices.ts'
 import type { ReadingSlot } from './dialect.ts'
 import { GroupFiles, READING_SLOT } from './group-files.ts'
+import { openMarks } from './group-marks.ts'
 import { HeldFiles } from './held-files.ts'
 import { InheritedSets } from './inherited-sets.ts'
 import { KnobFiles } from './knob-files.ts'
@@ -43,6 +45,8 @@ const INACTIVE_FILE: Readonly<Record<Dialect, Uint8Array>> = {
   v1: keyBytes('total_inactive_file '),
   v2: keyBytes('inactive_file '),
 }
+/** CGROUP_SUPER_MAGIC and CGROUP2_SUPER_MAGIC of linux/magic.h. */
+const CGROUP_FILE_SYSTEMS: ReadonlySet<number> = new Set([0x27_e0_eb, 0x63_67_72_70])
 const PRESSURE_SLOT = { cpu: 'cpuPressure', memory: 'memoryPressure', io: 'ioPressure' } as const satisfies Record<
   PressureResource,
   ReadingSlot
@@ -68,6 +72,7 @@ export class LinuxKernel implements KernelPort {
   readonly #files: GroupFiles
   readonly #inherited: InheritedSets
   readonly #knobs: KnobFiles
+  readonly #countsLinks: boolean
 
   constructor({ mounts, capabilities, paths, maxHeldFiles, offlineRoot }: LinuxKernelOptions) {
     this.capabilities = capabilities
@@ -79,6 +84,7 @@ export class LinuxKernel implements KernelPort {
     this.#files = new GroupFiles(mounts, capabilities, this.#held, (group) => this.#inherited.forget(group))
     const cookies = openCookies(mounts.controllers.cpu, offlineRoot, (open) => this.#held.opening(open))
     this.#knobs = new KnobFiles(this.#files, this.#inherited, cookies)
+    this.#countsLinks = isCgroupFileSystem(mounts.controllers.cpu)
     this.nodeCpuSource = this.#precise ? 'cpuacct.usage of the root' : '/proc/stat'
   }
 
@@ -199,11 +205,22 @@ export class LinuxKernel implements KernelPort {
     }
   }
 
+  /** Kernel: kernfs counts a directory's own two links and one for each child group, whose own entry is `..` (kernfs_refresh_inode); files count none. */
+  countChildren(group: GroupPath): number | undefined {
+    const tree = this.#mounts.controllers.cpu
+    if (tree === undefined || !this.#countsLinks) return undefined
+    try {
+      return statSync(tree + group).nlink - 2
+    } catch {
+      return undefined
+    }
+  }
+
   exists(group: GroupPath): boolean {
     const tree = this.#mounts.controllers.cpu
     if (tree === undefined) return false
     try {
-      accessSync(join(tree, group))
+      accessSync(tree + group)
       return true
     } catch (thrown) {
       // A group that can't be looked at now may well be there: taken for gone, its limits would be lifted.
@@ -217,9 +234,23 @@ export class LinuxKernel implements KernelPort {
     return statSync(join(tree, group), { throwIfNoEntry: false })?.ino
   }
 
+  /** What marks groups here, or why that can't be done. Loads koffi. */
+  openMarks(): OpenedMarks {
+    return openMarks(this.#mounts, this.capabilities)
+  }
+
   forget(group: GroupPath): void {
     this.#inherited.forgetTree(group)
     this.#files.forget(group)
+  }
+}
+
+/** Other file systems, which a copied tree is on, count links as they please. */
+function isCgroupFileSystem(path: string | undefined): boolean {
+  try {
+    return path !== undefined && CGROUP_FILE_SYSTEMS.has(statfsSync(path).type)
+  } catch {
+    return false
   }
 }
 

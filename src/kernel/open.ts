@@ -2,7 +2,7 @@
  * Brings up the kernel port for a node: finds the cgroup trees, the driver and the kubelet's groups, probes the knobs. Each thing
  * that is missing is one clear error, and nothing has been written by then.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Capabilities, Capability, CgroupDriver, GroupLayout, GroupPath } from '../model/index.ts'
 import { AgentError, podsRoot, qosRoot } from '../model/index.ts'
@@ -25,6 +25,8 @@ export interface KernelSettings {
 export interface OpenedKernel {
   readonly kernel: LinuxKernel
   readonly layout: GroupLayout
+  /** Directory below which the kubelet's groups are, in the tree of the controller cpu, and its device and inode: the same from every mount. */
+  readonly root: { readonly path: string; readonly id: string }
 }
 
 /** Descriptors left for sockets, logs and the rest. */
@@ -44,14 +46,14 @@ export interface AssembledKernel extends OpenedKernel {
  * group for pods yet.
  */
 export function openKernel(settings: KernelSettings): OpenedKernel {
-  const { kernel, layout, mounts, offlineRoot } = assembleKernel(settings)
+  const { kernel, layout, root, mounts, offlineRoot } = assembleKernel(settings)
   if (!kernel.exists(offlineRoot)) {
     throw new AgentError(
       'E_NO_PODS_ROOT',
       `no group for best-effort pods at ${join(settings.cgroupPath, offlineRoot)} (looked for ${podsRoot(layout)}, cgroup ${mounts.dialect})`,
     )
   }
-  return { kernel, layout }
+  return { kernel, layout, root }
 }
 
 /** The same for a look at a node that may not be ready: the kubelet's groups need not be there. Throws E_NO_CGROUPS. */
@@ -74,7 +76,14 @@ export function assembleKernel(settings: KernelSettings): AssembledKernel {
     maxHeldFiles: heldFilesBound(openFilesLimit()),
     offlineRoot,
   })
-  return { kernel, layout, mounts, driverFound, offlineRoot }
+  return { kernel, layout, root: rootOf(mounts, layout.root), mounts, driverFound, offlineRoot }
+}
+
+function rootOf({ controllers: { cpu = '/' } }: CgroupMounts, root: GroupPath): OpenedKernel['root'] {
+  const path = join(cpu, root)
+  // Kernel: inodes of cgroups have 64 bits. A root that is not there has no groups either, and nobody would agree on it.
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false })
+  return { path, id: stat === undefined ? path : `${stat.dev.toString(16)}:${stat.ino}` }
 }
 
 function coreSchedulingOf({ controllers: { cpu } }: CgroupMounts): Capability {

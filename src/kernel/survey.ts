@@ -7,9 +7,19 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'no
 import { getPriority, release } from 'node:os'
 import { join } from 'node:path'
 import type { CpuTopology } from '../cpu/index.ts'
-import type { Capabilities, CgroupDriver, Dialect, GroupLayout, GroupPath, MemoryUse, PressureResource } from '../model/index.ts'
+import type {
+  Capabilities,
+  Capability,
+  CgroupDriver,
+  Dialect,
+  GroupLayout,
+  GroupPath,
+  MemoryUse,
+  PressureResource,
+} from '../model/index.ts'
 import { errnoOf, messageOf, qosRoot } from '../model/index.ts'
 import type { Controller } from './dialect.ts'
+import { probeMarks } from './group-marks.ts'
 import { type AssembledKernel, assembleKernel, heldFilesBound, type KernelSettings, openFilesLimit } from './open.ts'
 import { hasCapability } from './own-capabilities.ts'
 import { hidesProcesses } from './processes.ts'
@@ -41,6 +51,8 @@ export interface CgroupSurvey {
   readonly tasks: boolean
   /** Whether the processes of pods are out of sight, in another PID namespace. */
   readonly hidesProcesses: boolean
+  /** Whether groups can bear a mark of the agent. */
+  readonly marks: Capability
   /** The agent's own groups, outermost first; empty where that can't be told. */
   readonly ownGroups: readonly GroupPath[]
 }
@@ -117,6 +129,7 @@ function surveyCgroups(
     groupPressure: kernel.readGroupPressureUs(qosRoot(layout, 'Burstable'), 'cpu') !== undefined,
     tasks: kernel.readTasks(offlineRoot) !== undefined,
     hidesProcesses: hidesProcesses(tree),
+    marks: probeMarks(tree),
     ownGroups: kernel.findOwnGroups(),
   }
 }

@@ -41,7 +41,7 @@ export interface KubeletSurvey {
   /** Why no socket can be made in the device-plugin directory. */
   readonly directoryProblem: string | undefined
   readonly podResourcesProblem: string | undefined
-  /** The configuration file; `problem` when it can't be read. */
+  /** The configuration file; `problem` when it or a drop-in can't be read, or is no configuration of a kubelet. */
   readonly file: { readonly path: string; readonly problem?: string }
   /** Whether flags of a running kubelet were seen. */
   readonly seen: boolean
@@ -102,21 +102,35 @@ interface Layer {
   readonly content: unknown
 }
 
-/** The file and its drop-ins, in the order in which the kubelet lays them over each other. */
+/** The file and its drop-ins, in the order in which the kubelet lays them over each other, up to the first that it would not take. */
 async function readConfiguration(path: string, dropIns?: string): Promise<{ problem?: string; layers: readonly Layer[] }> {
   const layers: Layer[] = []
+  let at = path
   try {
-    layers.push({ path, content: await readYaml(path) })
+    layers.push({ path, content: await readConfigurationFile(path) })
+    at = dropIns ?? ''
     const names = dropIns === undefined ? [] : (await readdir(dropIns)).filter((name) => name.endsWith('.conf')).sort()
-    for (const name of names) layers.push({ path: join(dropIns ?? '', name), content: await readYaml(join(dropIns ?? '', name)) })
+    for (const name of names) {
+      at = join(dropIns ?? '', name)
+      layers.push({ path: at, content: await readConfigurationFile(at) })
+    }
     return { layers }
   } catch (thrown) {
-    return { problem: errnoOf(thrown) === 'ENOENT' ? 'there is no such file' : (messageOf(thrown).split('\n')[0] ?? ''), layers }
+    const why = errnoOf(thrown) === 'ENOENT' ? 'there is no such file' : (messageOf(thrown).split('\n')[0] ?? '')
+    return { problem: at === path ? why : `${at}: ${why}`, layers }
   }
 }
 
-async function readYaml(path: string): Promise<unknown> {
-  return parse(await readBounded(path), { maxAliasCount: 100, logLevel: 'silent' }) as unknown
+/** Kubernetes: the kubelet decodes the file and each drop-in by its kind and apiVersion, and does not start with one that lacks them. */
+async function readConfigurationFile(path: string): Promise<unknown> {
+  const content = parse(await readBounded(path), { maxAliasCount: 100, logLevel: 'silent' }) as unknown
+  const [kind, version] = [field(content, 'kind'), field(content, 'apiVersion')]
+  const isOne = kind === 'KubeletConfiguration' && typeof version === 'string' && version.startsWith('kubelet.config.k8s.io/')
+  if (isOne) return content
+  const other = typeof kind === 'string' && /^\w{1,60}$/.test(kind) ? `its kind is ${kind}` : 'it has no kind'
+  throw new Error(
+    `this is no KubeletConfiguration (${kind === 'KubeletConfiguration' ? 'its apiVersion is not kubelet.config.k8s.io/v1beta1' : other})`,
+  )
 }
 
 function settingsOf(flags: ReadonlyMap<string, string>, layers: readonly Layer[]): KubeletSurvey['settings'] {

@@ -3,14 +3,12 @@
  * (record/render.ts), so that the hot path formats no text and every reason can be shown, counted and compared.
  */
 import type { CpuSet } from '../cpu/index.ts'
-import type { EvictionWish } from './evict.ts'
 import type { GroupPath } from './groups.ts'
-import type { IdentityBackend, IdentityState } from './identity.ts'
+import type { IdentityBackend } from './identity.ts'
 import type { KnobSetting, ReadonlyKnobTable } from './knob.ts'
-import type { CpuPressureState, CpuRung, IoState, LadderState, MemoryRung, MemoryState, SteadinessState } from './ladder.ts'
+import type { CpuPressureState, CpuRung, LadderState, MemoryRung, SteadinessState } from './ladder.ts'
 import type { ExclusiveClass, OfflineClass, OfflineResource, QosClass } from './qos.ts'
 import type { PodReading } from './pod.ts'
-import type { NodeSignals, PodFinding } from './signals.ts'
 
 export const RULES = [
   'placement',
@@ -26,6 +24,21 @@ export const RULES = [
   'own',
 ] as const
 export type RuleName = (typeof RULES)[number]
+
+/** Rules that can be told only to observe: all whose decisions are carried out on the node. nodeSignals only tells, and who is told is for `cluster` to say. */
+export const OBSERVABLE_RULES = [
+  'placement',
+  'identity',
+  'limits',
+  'suppressCpu',
+  'suppressMemory',
+  'suppressIo',
+  'evict',
+  'capacity',
+  'burst',
+  'own',
+] as const satisfies readonly RuleName[]
+export type ObservableRule = (typeof OBSERVABLE_RULES)[number]
 
 /** What bound the allowance on this tick. */
 export const ALLOWANCE_BOUNDS = [
@@ -280,28 +293,4 @@ export interface PlacementState {
   readonly pinned: readonly { readonly uid: string; readonly cpus: CpuSet }[]
   /** What is left of bestEffort for BE pods without such CPUs; all of it when nothing is left. */
   readonly unpinned: CpuSet
-}
-
-/** What one tick decided. */
-export interface Decision {
-  readonly desired: Desired
-  readonly pods: readonly ClassifiedPod[]
-  readonly offers: readonly Offer[]
-  readonly placement: PlacementState
-  /** Undefined while the rule is off or has never had a reading. */
-  readonly suppression?: SuppressionState
-  /** Undefined while the rule is off or has never had a reading. */
-  readonly memory?: MemoryState
-  /** Undefined while the rule is off. */
-  readonly io?: IoState
-  /** Pods that should go, the first first. */
-  readonly evictions: readonly EvictionWish[]
-  /** Undefined while the rule is off or has never had a reading. */
-  readonly signals?: NodeSignals
-  /** What tells the classes apart. */
-  readonly identity?: IdentityState
-  readonly findings: readonly PodFinding[]
-  readonly abstentions: readonly Abstention[]
-  /** False while a rule can't decide yet, or the pods were never read: what is in force is then left in force, but for what is frozen. */
-  readonly complete: boolean
 }

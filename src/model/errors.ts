@@ -55,7 +55,7 @@ export const ERRORS = {
   },
   E_LOCKED: {
     exit: EXIT.environment,
-    meaning: 'Another agent holds the lock in the state directory.',
+    meaning: 'Another agent holds the lock in the state directory, or that of the same cgroups; or it does not take a release.',
     hint: 'Only one agent may run on a node. Stop the other one first.',
   },
   E_JOURNAL: {
@@ -73,10 +73,16 @@ export const ERRORS = {
     meaning: 'No agent answers at the address that was asked.',
     hint: 'Is the agent running? Start it with: kube-agent run',
   },
+  E_NO_ANSWER: {
+    exit: EXIT.failed,
+    meaning:
+      'Something takes connections at the address that was asked, and does not answer in time: an agent that hangs or is asked too much.',
+    hint: 'It may hang, or get no CPU: look at its log and at /livez, by which the kubelet restarts it.',
+  },
   E_NO_SUBJECT: {
     exit: EXIT.usage,
     meaning: 'There is no such thing to explain; near matches are named.',
-    hint: 'Name a pod (pod NAMESPACE/NAME), a CPU (cpu 3), a resource (resource be-cpu) or a knob (knob PATH).',
+    hint: 'Name a pod (pod NAMESPACE/NAME), a CPU (cpu 3), a resource (resource be-cpu), a knob (knob PATH) or a group (group PATH).',
   },
   E_GROUP_NAME: {
     exit: EXIT.failed,

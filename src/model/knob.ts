@@ -74,9 +74,12 @@ export const KNOB_KINDS = [
 export type KnobKind = (typeof KNOB_KINDS)[number]
 export type KnobValue = KnobValues[KnobKind]
 
-/** Some processes of the group carry no cookie, or another one: they came from outside, as those of a new container do. */
+/**
+ * Some processes of the group carry no cookie, or another one: they came from outside, as those of a new container do. Or what they carry
+ * can't be told, for lack of rights or of a view of them.
+ */
 export const PARTLY_TAGGED = 2
-const COOKIES = ['none', 'of offline work', 'of offline work on some processes']
+const COOKIES = ['none', 'of offline work', 'of offline work, not known of all processes']
 
 /** One knob and a value for it, with the two kept together for the type checker. */
 export type KnobSetting = { [Kind in KnobKind]: { readonly kind: Kind; readonly value: KnobValues[Kind] } }[KnobKind]
@@ -204,9 +207,14 @@ export class KnobTable<T> {
     for (const [group, kinds] of this.#groups) for (const [kind, entry] of kinds) yield [group, kind, entry]
   }
 
-  /** The same walk for every tick: it makes nothing for each entry, where entries() makes three objects. */
+  /** The same walk for every tick: it makes nothing for each group or entry, where entries() makes three objects. */
   forEach(visit: (group: GroupPath, kind: KnobKind, entry: T) => void): void {
-    this.#groups.forEach((kinds, group) => kinds.forEach((entry, kind) => visit(group, kind, entry)))
+    let at: GroupPath = '/'
+    const visitKind = (entry: T, kind: KnobKind): void => visit(at, kind, entry)
+    this.#groups.forEach((kinds, group) => {
+      at = group
+      kinds.forEach(visitKind)
+    })
   }
 
   /** How many knobs the table holds. */

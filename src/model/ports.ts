@@ -62,12 +62,35 @@ export interface KernelPort {
   writeKnobSlowly(group: GroupPath, setting: KnobSetting): Promise<Outcome>
   /** Names of the child groups, unsorted, of very many only the first `most`; empty when the group is not there. @default all */
   listChildren(group: GroupPath, most?: number): readonly string[]
+  /** How many child groups there are, for a fraction of what a list costs; undefined where that can't be told. */
+  countChildren(group: GroupPath): number | undefined
   exists(group: GroupPath): boolean
   /** Identity of the group as it is now: the same path made anew gets another. Undefined when it is not there. */
   groupId(group: GroupPath): number | undefined
   /** Lets go of everything held for a group and the groups below it. */
   forget(group: GroupPath): void
 }
+
+/** The extended attribute of a group's directory that tells who holds some of its files, and which. */
+export const MARK_NAME = 'user.kube-agent'
+
+/** Which of a group's directories bears the mark of a knob, and the names of the knob's files there, with spaces between them. */
+export interface MarkPlace {
+  readonly tree: string
+  readonly files: string
+}
+
+/** Marks on groups, for people who look at them. Nothing here throws for an answer of the kernel. */
+export interface MarkPort {
+  /** The same answer for as long as the process lives; undefined for a knob that this node lacks. */
+  placeOf(kind: KnobKind): MarkPlace | undefined
+  /** The text of the mark; undefined where there is none, and an outcome that is no success where it can't be told. */
+  read(group: GroupPath, tree: string): string | Outcome | undefined
+  write(group: GroupPath, tree: string, text: string): Outcome
+  remove(group: GroupPath, tree: string): Outcome
+}
+
+export type OpenedMarks = { readonly usable: true; readonly port: MarkPort } | { readonly usable: false; readonly reason: string }
 
 export interface PodList {
   readonly pods: readonly PodSpec[]

@@ -1,5 +1,5 @@
 /** A finished tick: everything that metrics, journal, status and explain are projections of. */
-import type { Decision } from './claim.ts'
+import type { Decision } from './decision.ts'
 import type { DriftView } from './drift.ts'
 import type { Journaled, JournalHealth, Plan, StepResult } from './plan.ts'
 import type { OfflineResource } from './qos.ts'
@@ -11,6 +11,8 @@ export type Mode = (typeof MODES)[number]
 
 export interface TickRecord {
   readonly mode: Mode
+  /** When the agent released the node because `kube-agent release` asked it to, and began to write nothing; undefined while it has not. */
+  readonly releasedWallMs?: number
   readonly snapshot: NodeSnapshot
   readonly decision: Decision
   readonly plan: Plan

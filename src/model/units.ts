@@ -26,9 +26,18 @@ export const permyriad = (amount: number): Permyriad => amount as Permyriad
 
 /** Milli-CPU rendered for people: `1300m`, or `1.3 CPU` from two CPUs upwards. */
 export function formatMilliCpu(amount: number): string {
-  const rounded = Math.round(amount)
-  return Math.abs(rounded) >= 2000 ? `${(rounded / 1000).toFixed(1)} CPU` : `${rounded}m`
+  return isManyCpus(amount) ? inCpus(amount) : inMilli(amount)
 }
+
+/** Renders amounts of one sentence, which `amounts` are, in one unit: CPU only where none of them would be rounded away. */
+export function milliCpuFormat(amounts: readonly number[]): (amount: number) => string {
+  const areMany = amounts.some(isManyCpus) && amounts.every((amount) => isManyCpus(amount) || Math.round(amount) === 0)
+  return areMany ? inCpus : inMilli
+}
+
+const isManyCpus = (amount: number): boolean => Math.abs(Math.round(amount)) >= 2000
+const inCpus = (amount: number): string => `${(Math.round(amount) / 1000).toFixed(1)} CPU`
+const inMilli = (amount: number): string => `${Math.round(amount)}m`
 
 const BYTE_STEPS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
 

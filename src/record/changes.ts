@@ -6,6 +6,7 @@
 import type {
   Abstention,
   ClassifiedPod,
+  Decision,
   DriftNews,
   GroupPath,
   NodeSignals,
@@ -20,12 +21,18 @@ import type {
   SuppressionState,
   TickRecord,
 } from '../model/index.ts'
-import { isSuccess, KnobTable, parentGroup, podKey, sameValue } from '../model/index.ts'
+import { isSuccess, KnobTable, onlyObserves, parentGroup, podKey, sameValue } from '../model/index.ts'
 import { type LadderChange, LadderTracker } from './ladder-changes.ts'
 
 export type Change =
   | { readonly kind: 'write' | 'refused'; readonly result: StepResult; readonly pod: string | undefined }
-  | { readonly kind: 'allowance'; readonly state: SuppressionState; readonly was: SuppressionState | undefined }
+  | {
+      readonly kind: 'allowance'
+      readonly state: SuppressionState
+      readonly was: SuppressionState | undefined
+      /** The rule only observes. */
+      readonly observed?: RuleName
+    }
   | { readonly kind: 'offer'; readonly offer: Offer; readonly was: Offer | undefined }
   | { readonly kind: 'abstain'; readonly abstention: Abstention; readonly began: boolean }
   | {
@@ -37,6 +44,8 @@ export type Change =
   | { readonly kind: 'finding'; readonly finding: PodFinding }
   | { readonly kind: 'signal'; readonly signals: NodeSignals }
   | { readonly kind: 'error'; readonly text: string }
+  /** `kube-agent release` has been asked for. */
+  | { readonly kind: 'released'; readonly atWallMs: number }
   /** `passedOver` is how much news of this kind was not told since the entry before. */
   | { readonly kind: 'drift'; readonly news: DriftNews; readonly passedOver: number }
   | LadderChange
@@ -73,6 +82,8 @@ export class ChangeTracker {
   readonly #writes = new KnobTable<LastWrite>()
   readonly #pods = new Map<string, ClassifiedPod>()
   readonly #podOfGroup = new Map<GroupPath, string>()
+  /** As of the last calm tick. */
+  #listed: readonly ClassifiedPod[] = []
   readonly #ladders = new LadderTracker()
   readonly #offers = new Map<OfflineResource, Offer>()
   #abstentions: ReadonlyMap<string, Abstention> = new Map()
@@ -83,6 +94,7 @@ export class ChangeTracker {
   readonly #driftToldMs: number[] = []
   #driftUntold = 0
   #hot = false
+  #released = false
 
   /** The last attempt on each knob of the groups that are still there. */
   get writes(): ReadonlyKnobTable<LastWrite> {
@@ -99,7 +111,8 @@ export class ChangeTracker {
       this.#compareFindings(decision.findings, changes)
       this.#forgetGone(snapshot.actual)
     }
-    this.#compareSuppression(decision.suppression, changes)
+    this.#compareReleased(record.releasedWallMs, changes)
+    this.#compareSuppression(decision, changes)
     this.#ladders.next(record, changes)
     this.#compareSignals(decision.signals, changes)
     for (const offer of decision.offers) this.#compareOffer(offer, changes)
@@ -110,7 +123,16 @@ export class ChangeTracker {
     return changes
   }
 
+  #compareReleased(atWallMs: number | undefined, changes: Change[]): void {
+    if (atWallMs === undefined || this.#released) return
+    this.#released = true
+    changes.push({ kind: 'released', atWallMs })
+  }
+
   #comparePods(pods: readonly ClassifiedPod[], changes: Change[]): void {
+    const known = this.#listed
+    this.#listed = pods
+    if (pods.length === known.length && pods.every((pod, index) => isSamePod(pod, known[index]))) return
     const listed = new Set<string>()
     this.#podOfGroup.clear()
     for (const pod of pods) {
@@ -162,12 +184,14 @@ export class ChangeTracker {
     for (const group of gone) this.#writes.delete(group)
   }
 
-  #compareSuppression(state: SuppressionState | undefined, changes: Change[]): void {
+  #compareSuppression(decision: Decision, changes: Change[]): void {
+    const { suppression: state } = decision
     const was = this.#suppression
     this.#suppression = state
     if (state === undefined) return
     if (state.allowanceMilli === was?.allowanceMilli && state.otAllowanceMilli === was.otAllowanceMilli) return
-    changes.push({ kind: 'allowance', state, was })
+    const observed = onlyObserves(decision, 'suppressCpu') ? ({ observed: 'suppressCpu' } as const) : {}
+    changes.push({ kind: 'allowance', state, was, ...observed })
   }
 
   #compareOffer(offer: Offer, changes: Change[]): void {
@@ -215,6 +239,11 @@ export class ChangeTracker {
     const again = repeated && nowMs - last.atMs < REPEAT_QUIET_MS && sameMove(last.result, result)
     if (!again) changes.push({ kind: 'write', result, pod })
   }
+}
+
+/** Whether nothing that is told of pods, but for what they use, has changed. */
+function isSamePod({ reading, qosClass }: ClassifiedPod, other: ClassifiedPod | undefined): boolean {
+  return other?.qosClass === qosClass && other.reading.spec === reading.spec && other.reading.group === reading.group
 }
 
 function sameMove(a: StepResult, b: StepResult): boolean {

@@ -11,6 +11,7 @@ import {
   renderClassBecause,
   renderFinding,
   renderOutcome,
+  renderReleased,
   renderSignals,
   renderStep,
   renderStepBecause,
@@ -19,6 +20,7 @@ import {
 } from './render.ts'
 import { ladderView } from './ladder-views.ts'
 import { renderOffer } from './render-offer.ts'
+import { observedNote } from './observed.ts'
 import { renderSuppression } from './render-squeeze.ts'
 
 /** A change as people and programs read it; values in the words of the kernel file. */
@@ -146,7 +148,7 @@ export function viewOf(change: Change): ChangeView {
         kind: change.kind,
         ...(change.was === undefined ? {} : { from: allowances(change.was) }),
         to: allowances(change.state),
-        text: renderSuppression(change.state),
+        text: `${renderSuppression(change.state)}${change.observed === undefined ? '' : ` ${observedNote(change.observed)}`}`,
       }
     case 'offer':
       return {
@@ -171,6 +173,8 @@ export function viewOf(change: Change): ChangeView {
       return { kind: change.kind, to: change.signals.hot ? 'hot' : 'not hot', text: renderSignals(change.signals) }
     case 'error':
       return { kind: change.kind, text: change.text }
+    case 'released':
+      return { kind: change.kind, text: renderReleased(change.atWallMs) }
     case 'drift':
       return driftView(change)
     case 'rung':

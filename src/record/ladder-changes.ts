@@ -15,10 +15,12 @@ import type {
   MemoryRung,
   MemoryState,
   Rung,
+  RuleName,
   SteadinessState,
   SuppressionState,
   TickRecord,
 } from '../model/index.ts'
+import { onlyObserves } from '../model/index.ts'
 import { salesStop } from './sales.ts'
 import { Series, Topic } from './topic.ts'
 
@@ -32,9 +34,9 @@ type LadderNews =
   | { readonly kind: 'sales'; readonly stop: ReturnType<typeof salesStop> }
   | { readonly kind: 'io'; readonly event: 'cut' | 'futile' | 'over' | 'devices'; readonly state: IoState | undefined }
 
-/** `passedOver` is how many changes of the same topic were not told since the entry before. */
+/** `passedOver` is how many changes of the same topic were not told since the entry before; `observed` the rule behind it, if that only observes. */
 export type LadderChange =
-  | (LadderNews & { readonly passedOver: number })
+  | (LadderNews & { readonly passedOver: number; readonly observed?: RuleName })
   /** Undefined `record`: a pod is chosen, and nobody was asked yet. */
   | { readonly kind: 'eviction'; readonly wish: EvictionWish; readonly record?: EvictionRecord }
 
@@ -80,12 +82,12 @@ export class LadderTracker {
   /** What is new since the tick before, added to `changes`. */
   next({ snapshot, decision }: TickRecord, changes: LadderSink): void {
     const { nowMs } = snapshot
-    this.#compareCpu(decision, nowMs, changes)
-    this.#compareMemory(decision, nowMs, changes)
+    this.#compareCpu(decision, nowMs, sinkFor('suppressCpu', decision, changes))
+    this.#compareMemory(decision, nowMs, sinkFor('suppressMemory', decision, changes))
     const stop = salesStop(decision)
     const passedOver = this.#sales.news(stop === undefined ? '' : 'stopped', nowMs)
     if (passedOver !== undefined) changes.push({ kind: 'sales', stop, passedOver })
-    this.#compareIo(decision.io, nowMs, changes)
+    this.#compareIo(decision.io, nowMs, sinkFor('suppressIo', decision, changes))
     this.#evictions.next(snapshot.evictions, decision.evictions, { nowMs, changes })
   }
 
@@ -124,6 +126,12 @@ export class LadderTracker {
     const missing = this.#devices.news(state?.missingDevices.join() ?? '', nowMs)
     if (missing !== undefined) changes.push({ kind: 'io', event: 'devices', state, passedOver: missing })
   }
+}
+
+/** Changes of a rule that only observes are told as such. */
+function sinkFor(rule: RuleName, decision: Decision, changes: LadderSink): LadderSink {
+  if (!onlyObserves(decision, rule)) return changes
+  return { push: (change) => changes.push(change.kind === 'eviction' ? change : { ...change, observed: rule }) }
 }
 
 function ladderTopics(): LadderTopics {

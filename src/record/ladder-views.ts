@@ -4,6 +4,7 @@ import { podKey } from '../model/index.ts'
 import type { ChangeView } from './journal.ts'
 import type { LadderChange } from './ladder-changes.ts'
 import { count } from './layout.ts'
+import { observedNote } from './observed.ts'
 import {
   renderEviction,
   renderIo,
@@ -23,7 +24,8 @@ type Change<Kind extends LadderChange['kind']> = Extract<LadderChange, { kind: K
 /** The change as text and fields. */
 export function ladderView(change: LadderChange): ChangeView {
   if (change.kind === 'eviction') return evictionView(change)
-  const view = newsView(change)
+  const news = newsView(change)
+  const view = change.observed === undefined ? news : { ...news, text: `${news.text} ${observedNote(change.observed)}` }
   if (change.passedOver === 0) return view
   return { ...view, text: `${view.text} (${count(change.passedOver, 'change')} before it not told: too many in a minute)` }
 }

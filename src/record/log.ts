@@ -1,23 +1,25 @@
 /**
  * Logs: one JSON line per change, with a stable `msg` and the data in fields, so that lines can be counted and filtered. Written
- * without a worker and without waiting: a reader of the log that has stalled must not stall the loop that suppresses offline
- * work, so lines beyond a bound are dropped rather than waited for. What is buffered is flushed when the process exits. How many lines
- * there may be a minute is bounded as well (log-limit.ts), and the level can be changed (log-level.ts).
+ * without a worker and without waiting: a reader of the log that has stalled, or a full disk, must not stall the loop that suppresses
+ * offline work, so lines beyond a bound are dropped rather than waited for (log-stream.ts). How many lines there may be a minute is bounded
+ * as well (log-limit.ts), and the level can be changed (log-level.ts).
  */
-import { type DestinationStream, destination as fileDestination, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino'
-import type { SuppressionState } from '../model/index.ts'
+import { performance } from 'node:perf_hooks'
+import { type DestinationStream, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino'
+import type { RunState, SuppressionState } from '../model/index.ts'
 import { type Change, isFrequent } from './changes.ts'
 import { viewOf } from './journal.ts'
 import type { LadderChange } from './ladder-changes.ts'
 import type { LogLevel } from './log-level.ts'
 import { limitLines } from './log-limit.ts'
+import { LogStream } from './log-stream.ts'
 
 export type Logger = PinoLogger
 const STDERR = 2
-const MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 
-/** A logger to standard error, or to `destination` (a stream that takes one line at a time). */
+/** A logger to `destination`, a stream that takes one line at a time. @default standard error */
 export function createLogger(level: LogLevel, destination?: DestinationStream): Logger {
+  if (destination === undefined) return openLog(level).logger
   return pino(
     {
       level,
@@ -26,9 +28,20 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
       formatters: { level: (label) => ({ level: label }) },
       hooks: { logMethod: limitLines() },
     },
-    // A least length of 1 changes nothing for lines, but with 0 flush() would not wait.
-    destination ?? fileDestination({ dest: STDERR, sync: false, minLength: 1, maxLength: MAX_BUFFERED_BYTES }),
+    destination,
   )
+}
+
+/** A logger to standard error, and how writing to that goes. What still waits is written when the process exits. */
+export function openLog(level: LogLevel): { readonly logger: Logger; readonly run: RunState } {
+  const stream = new LogStream({
+    fd: STDERR,
+    onLost: (lost, problem) => logger.warn({ lost, problem }, 'log lines lost'),
+    now: () => performance.now(),
+  })
+  const logger = createLogger(level, stream)
+  process.on('exit', () => stream.flushSync())
+  return { logger, run: stream.run }
 }
 
 const MESSAGES: Readonly<Record<Change['kind'], string>> = {
@@ -42,6 +55,7 @@ const MESSAGES: Readonly<Record<Change['kind'], string>> = {
   finding: 'pod asks for something odd',
   signal: 'node signal changed',
   error: 'error',
+  released: 'mode changed',
   rung: 'rung changed',
   blockedRung: 'rung out of reach',
   pressure: 'pressure guard changed',
@@ -53,6 +67,8 @@ const MESSAGES: Readonly<Record<Change['kind'], string>> = {
 
 /** What somebody should look at is a warning; that it is over is not. */
 function ladderLevel(change: LadderChange): 'info' | 'warn' {
+  // Nothing of it is in force.
+  if (change.kind !== 'eviction' && change.observed !== undefined) return 'info'
   switch (change.kind) {
     case 'rung':
       return change.state.ladder.inForce.length > change.was.length ? 'warn' : 'info'
@@ -105,6 +121,7 @@ export class ChangeLog {
         return change.news.is === 'retried' ? 'info' : 'warn'
       case 'refused':
       case 'finding':
+      case 'released':
         return 'warn'
       case 'abstain':
         return change.began && change.abstention.code !== 'starting' ? 'warn' : 'info'

@@ -1,6 +1,7 @@
 /** Whether the loop turns, and whether the agent does its work: what the kubelet's probes ask. Pure. */
 import type { ResourceState, TickRecord } from '../model/index.ts'
 import { count, formatDuration } from './layout.ts'
+import { renderReleased } from './render.ts'
 import type { LoopStatus } from './status/status.ts'
 
 export interface Liveness {
@@ -38,7 +39,7 @@ export interface ReadinessView {
 
 /** It has sensed the node, read the pods, and where a kubelet is expected is registered with it. */
 export function readinessOf({ loop, record, resources }: ReadinessView): Readiness {
-  const checks = [tickCheck(loop, record), podsCheck(record), ...resources.map(kubeletCheck)]
+  const checks = [tickCheck(loop, record), podsCheck(record), ...resources.map(kubeletCheck), ...releasedCheck(record)]
   return { ok: checks.every(({ ok }) => ok), checks }
 }
 
@@ -50,13 +51,19 @@ function tickCheck({ lastError, failingTicks }: Ticks, record: TickRecord | unde
   return { name: 'tick', ok: false, detail }
 }
 
+/** Ready all the same: it senses, answers and keeps its pods' allocations, as it does in mode observe. */
+function releasedCheck(record: TickRecord | undefined): readonly ReadinessCheck[] {
+  const at = record?.releasedWallMs
+  return at === undefined ? [] : [{ name: 'mode', ok: true, detail: renderReleased(at) }]
+}
+
 function podsCheck(record: TickRecord | undefined): ReadinessCheck {
   const pods = record?.snapshot.pods
   if (pods === undefined) return { name: 'pods', ok: false, detail: 'the pod source has not been read yet' }
   const [problem] = pods.problems
   // A source that works has no pods or no problems; one that has never been read has only problems.
   const ok = pods.pods.length > 0 || problem === undefined
-  return { name: 'pods', ok, detail: ok ? `${pods.pods.length} pods from ${pods.source}` : `no pods: ${problem ?? ''}` }
+  return { name: 'pods', ok, detail: ok ? `${count(pods.pods.length, 'pod')} from ${pods.source}` : `no pods: ${problem ?? ''}` }
 }
 
 function kubeletCheck({ fullName, registered, lastError }: ResourceState): ReadinessCheck {

@@ -13,7 +13,7 @@ import type {
   TickRecord,
   Trouble,
 } from '../model/index.ts'
-import { messageOf } from '../model/index.ts'
+import { messageOf, redactByLook } from '../model/index.ts'
 import { BeatWindow } from './beats.ts'
 import { type Change, ChangeTracker } from './changes.ts'
 import { explain, type Explanation } from './explain/explain.ts'
@@ -56,7 +56,7 @@ export class Recorder {
   #cluster: ClusterState | undefined
   #allocations: AllocationSource | undefined
   readonly #parts: Parts
-  /** Why the configuration on disk is not in force. */
+  /** Why the configuration on disk is not in force: the first mistake, and how many more. */
   #rejected: string | undefined
   readonly #beats = new BeatWindow()
   readonly #history = new History()
@@ -165,11 +165,12 @@ export class Recorder {
 
   /**
    * Takes what became of a changed configuration; `text` says what has changed, or what is wrong with a rejected one. The journal dates
-   * it by the tick before it.
+   * it by the tick before it. What looks like a secret goes no further: anybody may read logs and pages.
    */
-  configReload(outcome: ReloadOutcome, text?: string): void {
+  configReload(outcome: ReloadOutcome, given?: string): void {
+    const text = given === undefined ? undefined : redactByLook(given).text
     this.#metrics.configReload(outcome)
-    this.#rejected = outcome === 'rejected' ? (text ?? 'it is not valid') : undefined
+    this.#rejected = outcome === 'rejected' ? firstLine(text ?? 'it is not valid') : undefined
     // A file that was broken and is what it was again: nobody else has to know.
     if (outcome === 'unchanged') return
     if (outcome === 'applied') {
@@ -206,6 +207,7 @@ export class Recorder {
         record: this.#record,
         runs: this.#parts.all,
         troubles: this.troubles(nowMs) ?? [],
+        rejected: this.#rejected,
       },
       nowMs,
       detail,
@@ -261,4 +263,10 @@ export class Recorder {
     for (const change of changes) this.#journal.enter(change, at)
     this.#log.logTick(changes, at.seq)
   }
+}
+
+/** Of a message with a line for each mistake; the log has them all. */
+function firstLine(message: string): string {
+  const [first = '', ...more] = message.split('\n')
+  return more.length === 0 ? first : `${first} (and ${more.length} more, see the log)`
 }

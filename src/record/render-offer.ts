@@ -3,7 +3,7 @@
  * it. Beside render.ts because amounts here are CPU for one resource and bytes for the next.
  */
 import type { Offer, OfferBecause, OfflineResource } from '../model/index.ts'
-import { formatBytes, formatMilliCpu, formatPermyriad } from '../model/index.ts'
+import { formatBytes, formatMilliCpu, formatPermyriad, milliCpuFormat } from '../model/index.ts'
 import { count } from './layout.ts'
 
 const TERMS: Readonly<Record<string, string>> = {
@@ -22,19 +22,22 @@ export function renderAmount(resource: OfflineResource, amount: number): string 
   return resource.endsWith('cpu') ? formatMilliCpu(amount) : formatBytes(Math.round(amount))
 }
 
-/** One term of the formula with its unit, which the end of its name tells. */
-export function renderTerm(name: string, value: number): string {
+/** One term of the formula with its unit, which the end of its name tells; `milli` renders what is CPU. */
+export function renderTerm(name: string, value: number, milli: (amount: number) => string = formatMilliCpu): string {
   const label = TERMS[name] ?? name
-  if (name.endsWith('Milli')) return `${label} ${formatMilliCpu(value)}`
+  if (name.endsWith('Milli')) return `${label} ${milli(value)}`
   if (name.endsWith('Bytes')) return `${label} ${formatBytes(Math.round(value))}`
   return name === 'ratio' ? `${label} ${formatPermyriad(value * 10_000)}` : `${label} ${value}`
 }
 
 /** Why so many units are offered. */
 export function renderOfferBecause(resource: OfflineResource, because: OfferBecause): string {
-  const terms = Object.entries(because.terms).map(([name, value]) => renderTerm(name, value))
-  const sum = terms.length === 0 ? '' : ` (${terms.join(', ')})`
-  return `the formula gives ${renderAmount(resource, because.amount)}${sum}${boundNote(because)}`
+  const terms = Object.entries(because.terms)
+  const milli = milliCpuFormat([because.amount, ...terms.flatMap(([name, value]) => (name.endsWith('Milli') ? [value] : []))])
+  const texts = terms.map(([name, value]) => renderTerm(name, value, milli))
+  const sum = texts.length === 0 ? '' : ` (${texts.join(', ')})`
+  const amount = resource.endsWith('cpu') ? milli(because.amount) : renderAmount(resource, because.amount)
+  return `the formula gives ${amount}${sum}${boundNote(because)}`
 }
 
 /** `be-cpu 12 units of 100m (1200m): …`. */

@@ -3,7 +3,7 @@
  * what is done about memory and IO. Beside render.ts, which leads here for these codes.
  */
 import type { AllowanceBound, Because, SuppressionInputs, SuppressionState } from '../model/index.ts'
-import { formatBytes, formatMilliCpu, formatPermyriad } from '../model/index.ts'
+import { formatBytes, formatPermyriad, milliCpuFormat } from '../model/index.ts'
 
 /** Reasons of the rules that suppress offline work. */
 export type SqueezeBecause = Extract<Because, { code: `suppress.${string}` | `memory.${string}` | `io.${string}` }>
@@ -13,22 +13,13 @@ type Code<Name extends Because['code']> = Extract<Because, { code: Name }>
 export function renderSqueezeBecause(because: SqueezeBecause): string {
   switch (because.code) {
     case 'suppress.root':
-      return `${formula(because.inputs)}${boundNote(because.bound, because.inputs)}${untaggedNote(because)}`
+      return rootReason(because)
     case 'suppress.beside':
-      return (
-        `online pods live below the same root (they use ${formatMilliCpu(because.untaggedMilli)}), so BE and OT pods are held to their ` +
-        `allowance of ${formatMilliCpu(because.allowanceMilli)} one by one, and all ${formatMilliCpu(because.capacityMilli)} of the node come on top here`
-      )
+      return besideReason(because)
     case 'suppress.be':
-      return (
-        `BE pods together get ${formatMilliCpu(because.beMilli)} of the allowance of ${formatMilliCpu(because.allowanceMilli)}` +
-        `${otNote(because.bound)}, split by what they asked for${wantsNote(because.wantsMilli)}`
-      )
+      return beReason(because)
     case 'suppress.ot':
-      return (
-        `OT pods together get ${formatMilliCpu(because.otAllowanceMilli)}, split by what they asked for: allowance ` +
-        `${formatMilliCpu(because.allowanceMilli)}, of which BE demands ${formatMilliCpu(because.beDemandMilli)}${otNote(because.bound)}`
-      )
+      return otReason(because)
     case 'suppress.narrow':
       return `${rungOfUse('cpuNarrow', because)}: offline pods keep to ${narrowed(because)}`
     case 'suppress.freeze':
@@ -47,6 +38,43 @@ export function renderSqueezeBecause(because: SqueezeBecause): string {
     case 'io.limits':
       return ioReason(because)
   }
+}
+
+function rootReason(because: Code<'suppress.root'>): string {
+  const { inputs, bound, untaggedMilli } = because
+  const amount = milliCpuFormat([...amountsOf(inputs, bound), untaggedMilli])
+  return `${formula(inputs, amount)}${boundNote(bound, inputs, amount)}${untaggedNote(because, amount)}`
+}
+
+function besideReason({ untaggedMilli, allowanceMilli, capacityMilli }: Code<'suppress.beside'>): string {
+  const amount = milliCpuFormat([untaggedMilli, allowanceMilli, capacityMilli])
+  return (
+    `online pods live below the same root (they use ${amount(untaggedMilli)}), so BE and OT pods are held to their ` +
+    `allowance of ${amount(allowanceMilli)} one by one, and all ${amount(capacityMilli)} of the node come on top here`
+  )
+}
+
+function beReason({ beMilli, allowanceMilli, bound, wantsMilli }: Code<'suppress.be'>): string {
+  const amount = milliCpuFormat([beMilli, allowanceMilli, wantsMilli ?? 0])
+  const wants =
+    wantsMilli === undefined ? '' : `; this one by its use wants no more than ${amount(wantsMilli)}, the rest is others' first`
+  return (
+    `BE pods together get ${amount(beMilli)} of the allowance of ${amount(allowanceMilli)}` +
+    `${otNote(bound)}, split by what they asked for${wants}`
+  )
+}
+
+function otReason({ otAllowanceMilli, allowanceMilli, beDemandMilli, bound }: Code<'suppress.ot'>): string {
+  const amount = milliCpuFormat([otAllowanceMilli, allowanceMilli, beDemandMilli])
+  const partMilli = allowanceMilli - beDemandMilli
+  const lags = bound !== 'floor' && partMilli > 0 && otAllowanceMilli > partMilli
+  const lagNote = lags
+    ? '; their part has fallen since by less than the margin, for which the quota of their root holds them'
+    : ''
+  return (
+    `OT pods together get ${amount(otAllowanceMilli)}, split by what they asked for: allowance ` +
+    `${amount(allowanceMilli)}, of which BE demands ${amount(beDemandMilli)}${otNote(bound)}${lagNote}`
+  )
 }
 
 /** No more than all: a counter that is read a little after the clock shows a little more than there is. */
@@ -84,23 +112,38 @@ function ioReason({ sharePermyriad, groups, reservedDevices }: Code<'io.limits'>
 }
 
 /** Where suppression stands, with the sum that leads there. */
-export function renderSuppression(state: SuppressionState): string {
+export function renderSuppression({ allowanceMilli, otAllowanceMilli, inputs, bound }: SuppressionState): string {
+  const amount = milliCpuFormat([...amountsOf(inputs, bound), allowanceMilli, otAllowanceMilli])
   return (
-    `allowance ${formatMilliCpu(state.allowanceMilli)} for BE and OT: ${formula(state.inputs)}` +
-    `${boundNote(state.bound, state.inputs)}; OT alone ${formatMilliCpu(state.otAllowanceMilli)}`
+    `allowance ${amount(allowanceMilli)} for BE and OT: ${formula(inputs, amount)}` +
+    `${boundNote(bound, inputs, amount)}; OT alone ${amount(otAllowanceMilli)}`
   )
 }
 
-function formula(inputs: SuppressionInputs): string {
+type Amount = (milli: number) => string
+
+/** All that formula() and boundNote() tell: a sentence whose amounts are added up has one unit. */
+function amountsOf(inputs: SuppressionInputs, bound: AllowanceBound): readonly number[] {
+  const { capacityMilli, watermarkMilli, onlineMilli, marginMilli, floorMilli } = inputs
+  const told = [capacityMilli, watermarkMilli, onlineMilli, marginMilli]
+  if (bound === 'watermark' || bound === 'stale') return told
+  return [...told, leavesMilli(inputs), ...(bound === 'floor' ? [floorMilli] : [])]
+}
+
+function leavesMilli({ watermarkMilli, onlineMilli, marginMilli }: SuppressionInputs): number {
+  return Math.max(0, watermarkMilli - onlineMilli - marginMilli)
+}
+
+function formula(inputs: SuppressionInputs, amount: Amount): string {
   return (
-    `watermark ${formatPermyriad(inputs.watermarkPermyriad)} of ${formatMilliCpu(inputs.capacityMilli)} is ` +
-    `${formatMilliCpu(inputs.watermarkMilli)}, less ${formatMilliCpu(inputs.onlineMilli)} that online services and the system use ` +
-    `(peak over the dwell time) and ${formatMilliCpu(inputs.marginMilli)} margin`
+    `watermark ${formatPermyriad(inputs.watermarkPermyriad)} of ${amount(inputs.capacityMilli)} is ` +
+    `${amount(inputs.watermarkMilli)}, less ${amount(inputs.onlineMilli)} that online services and the system use ` +
+    `(peak over the dwell time) and ${amount(inputs.marginMilli)} margin`
   )
 }
 
-function boundNote(bound: AllowanceBound, inputs: SuppressionInputs): string {
-  const leaves = formatMilliCpu(Math.max(0, inputs.watermarkMilli - inputs.onlineMilli - inputs.marginMilli))
+function boundNote(bound: AllowanceBound, inputs: SuppressionInputs, amount: Amount): string {
+  const leaves = amount(leavesMilli(inputs))
   switch (bound) {
     case 'watermark':
       return ''
@@ -111,7 +154,7 @@ function boundNote(bound: AllowanceBound, inputs: SuppressionInputs): string {
     case 'deadBand':
       return `; kept, since ${leaves} is too small a change to write`
     case 'floor':
-      return `; that leaves ${leaves}, so the floor of ${formatMilliCpu(inputs.floorMilli)} holds`
+      return `; that leaves ${leaves}, so the floor of ${amount(inputs.floorMilli)} holds`
     case 'cpuset':
       return `; that leaves ${leaves}, more than the best-effort CPUs can give`
     case 'stale':
@@ -145,13 +188,7 @@ function otNote(bound: AllowanceBound): string {
   }
 }
 
-function wantsNote(wantsMilli: number | undefined): string {
-  return wantsMilli === undefined
-    ? ''
-    : `; this one by its use wants no more than ${formatMilliCpu(wantsMilli)}, the rest is others' first`
-}
-
-function untaggedNote({ untaggedMilli, unsure }: Code<'suppress.root'>): string {
+function untaggedNote({ untaggedMilli, unsure }: Code<'suppress.root'>, amount: Amount): string {
   if (untaggedMilli === 0 && unsure === undefined) return ''
-  return `; ${formatMilliCpu(untaggedMilli)} of untagged pods under the same root and room for their growth come on top`
+  return `; ${amount(untaggedMilli)} of untagged pods under the same root and room for their growth come on top`
 }

@@ -215,3 +215,8 @@ export function renderOutcome(outcome: Outcome): string {
       return `the write failed (${outcome.errno})`
   }
 }
+
+/** Why an agent that is to enforce does not. */
+export function renderReleased(atWallMs: number): string {
+  return `released by kube-agent release at ${new Date(atWallMs).toISOString()}: restart the agent to enforce again`
+}

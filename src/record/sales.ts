@@ -1,9 +1,11 @@
 /** Whether sales of offline capacity are stopped, and by what: shared by status, journal, explain and metrics. */
 import type { Decision, MemoryRung } from '../model/index.ts'
+import { onlyObserves } from '../model/index.ts'
 
 /** The rungs of memory behind it; none when an eviction is prepared. Undefined while sales go on. */
-export function salesStop({ memory, offers }: Decision): { readonly rungs: readonly MemoryRung[] } | undefined {
-  const rungs = memory?.ladder.inForce ?? []
+export function salesStop(decision: Decision): { readonly rungs: readonly MemoryRung[] } | undefined {
+  const { memory, offers } = decision
+  const rungs = onlyObserves(decision, 'suppressMemory') ? [] : (memory?.ladder.inForce ?? [])
   if (rungs.length > 0) return { rungs }
   return offers.some(({ because }) => because.bound === 'hold') ? { rungs } : undefined
 }

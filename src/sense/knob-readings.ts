@@ -49,13 +49,19 @@ export class KnobReadings {
 
   read(group: GroupPath, kind: KnobKind, nowMs: number): void {
     const was = this.#table.get(group, kind)?.value
-    this.#load(group, kind, nowMs)
+    const read = this.#kernel.readKnob(group, kind)
+    // Nearly always so, and for hundreds of knobs on every calm tick.
+    if (was !== undefined && was === read) return this.#table.set(group, kind, { value: was, atMs: nowMs, source: kind })
+    this.#take(group, kind, read, nowMs)
     const value = this.#table.get(group, kind)?.value
     if (was !== undefined && value !== undefined && !sameValue(was, value)) this.#changes.push({ group, kind, was, value })
   }
 
   #load(group: GroupPath, kind: KnobKind, nowMs: number): void {
-    const value = this.#kernel.readKnob(group, kind)
+    this.#take(group, kind, this.#kernel.readKnob(group, kind), nowMs)
+  }
+
+  #take(group: GroupPath, kind: KnobKind, value: KnobValue | undefined, nowMs: number): void {
     // A file that can't be read is not a group that is gone: without its last reading rules would take back what they want of it, and the
     // plan would lift it. The cookie alone is unknown also of a group that is there: one without processes.
     if (value === undefined && (kind === 'coreCookie' || !this.#kernel.exists(group))) this.#drop(group, kind)

@@ -47,8 +47,10 @@ export class OwnWaiting {
   readonly #kernel: KernelPort
   readonly #windowMs: () => number
   readonly #throttling: GroupThrottling = { periods: 0, throttledPeriods: 0 }
-  /** Online pods that are there. */
-  #pods: ReadonlyMap<GroupPath, PodReading> = new Map()
+  /** As the last sweep has seen them. */
+  #readings: readonly PodReading[] = []
+  /** The online ones that are there, once somebody asks for them. */
+  #byGroup: ReadonlyMap<GroupPath, PodReading> | undefined
   #suspects = new Map<GroupPath, Suspect>()
   #turn = 0
   #rootShare = 0
@@ -71,13 +73,19 @@ export class OwnWaiting {
 
   /** Takes in the pods that a sweep has seen. */
   follow(pods: readonly PodReading[]): void {
-    const online = pods.filter(({ present, spec }) => present && spec.kubeletQos !== 'BestEffort')
-    this.#pods = new Map(online.map((pod) => [pod.group, pod]))
+    this.#readings = pods
+    this.#byGroup = undefined
     for (const [group, suspect] of this.#suspects) {
       const pod = this.#pods.get(group)
       if (pod === undefined) this.#suspects.delete(group)
       else this.#followContainers(suspect, pod)
     }
+  }
+
+  get #pods(): ReadonlyMap<GroupPath, PodReading> {
+    const online = (): readonly PodReading[] =>
+      this.#readings.filter(({ present, spec }) => present && spec.kubeletQos !== 'BestEffort')
+    return (this.#byGroup ??= new Map(online().map((pod) => [pod.group, pod])))
   }
 
   /** A Guaranteed pod waited for so much of the time. */

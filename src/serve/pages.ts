@@ -2,6 +2,7 @@
 import { AgentError, type Instant } from '../model/index.ts'
 import {
   briefStatus,
+  labelled,
   type Logger,
   METRICS_CONTENT_TYPE,
   type Recorder,
@@ -29,6 +30,10 @@ export interface PageContext {
 /** More entries than this in one answer would hold up the loop; whoever wants them follows `next`. */
 const MAX_JOURNAL_ENTRIES = 500
 
+/** Where the values of the status begin. */
+const PATHS_COLUMN = 14
+const NOT_FOR_PARSING = 'For people and not for parsing: the form may change. ?format=json is for programs.'
+
 export async function metrics(_request: Request, { recorder }: PageContext): Promise<Answer> {
   return { status: 200, type: METRICS_CONTENT_TYPE, body: await recorder.metricsText() }
 }
@@ -51,12 +56,18 @@ export function readyz({ query, format }: Request, { recorder }: PageContext): A
   return text(status, ok ? 'ok\n' : `not ready: ${failing.join('; ')}\n`)
 }
 
-export function statusz({ query, format }: Request, { recorder, now }: PageContext): Answer {
+/** `paths` are those of all pages, which KEP-4827 wants to have named here. */
+export function statusz({ query, format }: Request, { recorder, now }: PageContext, paths: readonly string[]): Answer {
   const isBrief = query.has('brief')
   const status = recorder.status(now().nowMs, { pods: format === 'json' && !isBrief })
   if (isBrief) return format === 'json' ? json(200, { brief: briefStatus(status) }) : text(200, `${briefStatus(status)}\n`)
-  if (format === 'text') return text(200, renderStatus(status))
+  if (format === 'text') return text(200, `${renderStatus(status)}\n${foot(paths)}`)
   return query.has('compact') ? compactJson(status) : json(200, status)
+}
+
+function foot(paths: readonly string[]): string {
+  const lines = [...labelled('paths', paths.join(' '), PATHS_COLUMN), NOT_FOR_PARSING]
+  return lines.map((line) => `${line}\n`).join('')
 }
 
 export function configz({ format, accept }: Request, { configText, configJson }: PageContext): Answer {

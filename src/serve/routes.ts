@@ -44,7 +44,7 @@ const ROUTES: readonly Route[] = [
     path: '/statusz',
     about: 'how agent and node stand; ?brief for one line, ?format=json for programs, with every pod',
     forms: ['text', 'json'],
-    get: statusz,
+    get: (request, context) => statusz(request, context, PATHS),
   },
   {
     path: '/configz',
@@ -79,6 +79,8 @@ const ROUTES: readonly Route[] = [
     put: (request, { logger }) => setLogLevel(request, logger),
   },
 ]
+
+const PATHS = ROUTES.map(({ path }) => path)
 
 /** Whether a body is read at all. */
 export function takesBody(method: string, path: string): boolean {

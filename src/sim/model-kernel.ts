@@ -191,6 +191,10 @@ export class ModelKernel implements KernelPort {
     return children.map((child) => child.path.slice(child.path.lastIndexOf('/') + 1))
   }
 
+  countChildren(group: GroupPath): number | undefined {
+    return this.groups.has(group) ? childrenOf(this.groups, group).length : undefined
+  }
+
   exists(group: GroupPath): boolean {
     return this.groups.has(group)
   }

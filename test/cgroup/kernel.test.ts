@@ -15,6 +15,7 @@ import {
   NO_DEVICE_LIMITS,
   type GroupPath,
   type KnobSetting,
+  childGroup,
 } from '../../src/model/index.ts'
 import { A, B, C, D, E, TOP } from '../support/places.ts'
 import { RealGroups, whyNotHere } from '../support/real-node.ts'
@@ -266,6 +267,19 @@ describe('groups that go', () => {
     expect(kernel.groupId(group)).toBeUndefined()
     expect(kernel.listChildren(group)).toEqual([])
     expect(kernel.listChildren(groups.root)).not.toContain('pod')
+    expect(kernel.countChildren(group)).toBeUndefined()
+  })
+
+  it('counts child groups as they come and go, and neither files nor what is further down', async (context) => {
+    const { groups, kernel } = bed(context)
+    const pod = groups.make('pod')
+    expect(kernel.countChildren(pod)).toBe(0)
+    groups.sandbox.make(childGroup(pod, 'a'))
+    groups.sandbox.make(childGroup(pod, 'b'))
+    groups.sandbox.make(childGroup(childGroup(pod, 'b'), 'c'))
+    expect([kernel.countChildren(pod), kernel.listChildren(pod).length]).toEqual([2, 2])
+    await groups.sandbox.remove(childGroup(pod, 'a'))
+    expect(kernel.countChildren(pod)).toBe(1)
   })
 
   it('reads a group that was made anew under the same name anew, and gives it another id', async (context) => {

@@ -9,6 +9,7 @@ import { afterEach, describe, expect, it, type TestContext } from 'vitest'
 import { type Instant, KillAgent, Killer, killRelease, runRelease, tearJournal } from '../support/kill-agent.ts'
 import { examine, Held, QuotaWatch } from '../support/kill-checks.ts'
 import { KillNode, type KillPod } from '../support/kill-node.ts'
+import { marksOf } from '../support/real-marks.ts'
 import { choose, type NonEmpty, randomFrom, type Random } from '../support/placement-churn-random.ts'
 import { whyNotHere } from '../support/real-node.ts'
 
@@ -186,6 +187,7 @@ function release(node: KillNode, where: string): void {
   expect(ran, where).toMatchObject({ code: 0, signal: null })
   expect(ran.output, where).toMatch(/ 0 left alone, 0 failed$/m)
   expect(node.unrestored(), where).toEqual([])
+  expect(marksOf(node.groups, node.all), where).toEqual([])
 }
 
 describe('a second agent', () => {
@@ -243,7 +245,7 @@ describe('an agent that is told to end under load', () => {
           expect(await agent.end('SIGTERM')).toBe(0)
           took.push(performance.now() - startMs)
           expect(complaints(agent)).toEqual([])
-          if (onExit === 'release') expect(node.unrestored()).toEqual([])
+          if (onExit === 'release') expect([...node.unrestored(), ...marksOf(node.groups, node.all)]).toEqual([])
           else expect(examine(node)).toMatchObject({ problems: [], between: 0, damagedLines: 0 })
         }
         process.stdout.write(`SIGTERM with ${onExit}: ${took.map((ms) => Math.round(ms)).join(' ')} ms\n`)

@@ -156,7 +156,7 @@ describe('demos at once', () => {
     expect(code).toBe(0)
     expect(stdout).toContain('simulated node')
     expect(stdout).toMatch(/SPIKE: the online workload jumps/)
-    expect(stdout).toMatch(/why: allowance \d+m for BE and OT: watermark 65 % of 2\.0 CPU is 1300m/)
+    expect(stdout).toMatch(/why: allowance \d+m for BE and OT: watermark 65 % of 2000m is 1300m/)
     expect(stdout).toMatch(/spike to first quota write +\d+ ms/)
     expect(stdout).not.toContain('\u001b[')
   })

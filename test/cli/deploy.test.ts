@@ -167,7 +167,7 @@ async function open(context: TestContext): Promise<ImageNode> {
 
 describe('the DaemonSet of deploy/manifests on the image', () => {
   it(
-    'enforces with what it mounts and may; ends and leaves limits in force; is released by release.yaml, which then only looks',
+    'enforces with what it mounts and may; ends and leaves limits in force; is released by release.yaml, which then only looks, and released while it runs',
     { timeout: 180_000 },
     async (context) => {
       const node = await open(context)
@@ -182,15 +182,22 @@ describe('the DaemonSet of deploy/manifests on the image', () => {
       await bed.untilReady(agent)
       expect(bed.kubelet.registrations).toBe(4)
       for (const trouble of ['write refused', 'own priority not raised']) expect(agent.logged(trouble)).toEqual([])
-      // As a preStop hook would: the agent is still there, and would suppress again.
-      const hook = node.run('release.yaml', 'initContainers')
-      expect(hook.text).toContain('an agent runs on this node')
-      expect(hook.status).toBe(4)
       expect(await agent.stop()).toBe(0)
       expect(bed.podQuota()).toMatch(/^30000/)
       const released = node.run('release.yaml', 'initContainers')
       expect(released.text).toMatch(/^[1-9]\d* restored/m)
       expect(released.status).toBe(0)
+      expect(bed.photograph()).toEqual(before)
+      // As `kubectl exec` would: the agent is still there, and does it itself.
+      const again = start('enforce.yaml')
+      if (again === undefined) throw new Error('not started')
+      await bed.untilReady(again)
+      await expect.poll(() => bed?.podQuota(), { timeout: 30_000 }).toMatch(/^30000/)
+      const asked = node.run('release.yaml', 'initContainers')
+      expect(asked.text).toMatch(/^[1-9]\d* restored/m)
+      expect(asked.status).toBe(0)
+      expect((await bed.get('/statusz'))?.body).toMatch(/released by kube-agent release/)
+      expect(await again.stop()).toBe(0)
       expect(bed.photograph()).toEqual(before)
       const looking = start('release.yaml')
       if (looking === undefined) throw new Error('not started')

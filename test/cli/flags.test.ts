@@ -45,7 +45,10 @@ afterAll(async () => {
 })
 
 /** Runs a verb in this process, where starting one for each takes too long, and catches what it prints. */
-async function ask(words: readonly string[], { port } = healthy): Promise<Pick<Ran, 'code' | 'stdout'>> {
+async function ask(
+  words: readonly string[],
+  { port }: Pick<HttpServer, 'port'> = healthy,
+): Promise<Pick<Ran, 'code' | 'stdout'>> {
   const [name = '', ...rest] = words
   let stdout = ''
   const spy = vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
@@ -171,6 +174,40 @@ describe('what is printed', () => {
     const { code, stdout } = await ask(words.map((word) => (word === 'agent.yaml' ? join(directory, word) : word)))
     expect(code).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject(parts)
+  })
+})
+
+describe('--json of what failed', () => {
+  it('has each mistake of a configuration on standard output, with exit code 3', async () => {
+    const file = join(directory, 'bad.yaml')
+    writeFileSync(file, 'loop:\n  hotMs: fast\ncluster: {server: "https://admin:hunter2@10.0.0.1:6443"}\n')
+    const { code, stdout } = await ask(['config', 'check', file, '--json'])
+    expect(code).toBe(3)
+    expect(JSON.parse(stdout)).toEqual({
+      file,
+      valid: false,
+      issues: [
+        { line: 2, column: 10, key: 'loop.hotMs', text: 'expected an integer from 10 to 1000, got "fast"' },
+        { line: 3, column: 19, key: 'cluster.server', text: expect.stringContaining('got "https://[redacted]@') as unknown },
+      ],
+    })
+    const missing = await ask(['config', 'check', join(directory, 'none.yaml'), '--json'])
+    expect(missing.code).toBe(3)
+    expect(JSON.parse(missing.stdout)).toMatchObject({
+      valid: false,
+      issues: [{ text: expect.stringContaining('ENOENT') as unknown }],
+    })
+  })
+
+  it('is the same of status, brief or not, where no agent answers', async () => {
+    const nobody = { port: 1 }
+    const whole = await ask(['status', '--json'], nobody)
+    expect(whole).toEqual(await ask(['status', '--brief', '--json'], nobody))
+    expect(whole.code).toBe(1)
+    expect(JSON.parse(whole.stdout)).toEqual({
+      ok: false,
+      text: expect.stringMatching(/^error: no agent answers at 127\.0\.0\.1:1: /) as unknown,
+    })
   })
 })
 

@@ -4,11 +4,13 @@
  */
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { CpuSet } from '../../src/cpu/index.ts'
 import { type HttpServer, startHttp } from '../../src/serve/index.ts'
 import { type Browser, NO_BROWSER, startBrowser } from '../support/browser.ts'
 import {
   capturedLogger,
   FINDING,
+  FLINK,
   MEMORY,
   reading,
   recorder,
@@ -24,11 +26,26 @@ const SHOWN_MS = 20_000
 const TICK_MS = 11_000
 const NOW_MS = 11_250
 
+/** Hot, short of memory, with a pod that asks for something odd: as much of the page as there is to see. */
+const FIRST = writingTick({
+  nowMs: TICK_MS,
+  pace: 'hot',
+  suppression: { ...SUPPRESSION, ladder: { inForce: ['cpuNarrow'], changedMs: TICK_MS - 2400 } },
+  memory: MEMORY,
+  node: {
+    cpu: reading({ usedMilli: 5900, windowMs: 100 }, TICK_MS - 40),
+    memory: reading({ totalBytes: MEMORY.totalBytes, availableBytes: MEMORY.availableBytes }, TICK_MS),
+  },
+  signals: SIGNALS,
+  findings: [FINDING],
+})
+const NARROWED = 'Now offline pods are narrowed to 3 by cpuNarrow.'
+
+const record = recorder()
 let browser: Browser
 let server: HttpServer
 
 beforeAll(async () => {
-  const record = recorder()
   record.resources([
     REGISTERED,
     {
@@ -39,21 +56,7 @@ beforeAll(async () => {
       lastError: 'no kubelet.sock',
     },
   ])
-  // Hot, short of memory, with a pod that asks for something odd: as much of the page as there is to see.
-  record.tick(
-    writingTick({
-      nowMs: TICK_MS,
-      pace: 'hot',
-      suppression: { ...SUPPRESSION, ladder: { inForce: ['cpuNarrow'], changedMs: TICK_MS - 2400 } },
-      memory: MEMORY,
-      node: {
-        cpu: reading({ usedMilli: 5900, windowMs: 100 }, TICK_MS - 40),
-        memory: reading({ totalBytes: MEMORY.totalBytes, availableBytes: MEMORY.availableBytes }, TICK_MS),
-      },
-      signals: SIGNALS,
-      findings: [FINDING],
-    }),
-  )
+  record.tick(FIRST)
   const { logger } = capturedLogger('error')
   server = await startHttp({ host: '127.0.0.1', port: 0, recorder: record, now: () => ({ nowMs: NOW_MS, wallMs: 0 }), logger })
   if (NO_BROWSER === undefined) browser = await startBrowser()
@@ -106,6 +109,25 @@ describe('the status page of a tick that stands still', () => {
     await page.waitForTimeout(2500)
     expect(await page.locator('body').ariaSnapshot()).toBe(first)
     await expect(`${first}\n`).toMatchFileSnapshot('../golden/page.txt')
+    await page.close()
+  })
+
+  it('says beside the map what cpuNarrow leaves to offline pods', { timeout: START_MS }, async () => {
+    const because = { code: 'suppress.narrow', dedicated: '', nodePermyriad: 9700, enterPermyriad: 9000 } as const
+    const narrowed = {
+      group: FLINK.reading.group,
+      kind: 'cpuset',
+      value: CpuSet.parse('3'),
+      rule: 'suppressCpu',
+      because,
+    } as const
+    const page = await open(false)
+    expect(await page.locator('#map-note').isVisible()).toBe(false)
+    record.tick(writingTick({ seq: 2, nowMs: TICK_MS, claims: [[narrowed]] }))
+    await expect.poll(() => page.locator('#map-note').textContent(), { timeout: SHOWN_MS }).toBe(NARROWED)
+    expect(await page.locator('#map').textContent()).toMatch(/^.*SSLLLLBB$/)
+    record.tick(FIRST)
+    await expect.poll(() => page.locator('#map-note').isVisible(), { timeout: SHOWN_MS }).toBe(false)
     await page.close()
   })
 

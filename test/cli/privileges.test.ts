@@ -13,10 +13,12 @@ import { BUNDLE, kubeAgent } from './program.ts'
 
 const PORT = 19_470
 const ROOT = resolve(import.meta.dirname, '../..')
-/** Linux: bits of the capabilities that the unit gives, by their names. */
-const GRANTED = { CAP_SYS_PTRACE: 19, CAP_SYS_NICE: 23 } as const
-type Capability = keyof typeof GRANTED
-const ALL = Object.keys(GRANTED) as Capability[]
+/** Linux: bits of the capabilities that something is lost without, by their names. */
+const BITS = { CAP_SYS_NICE: 23, CAP_SYS_PTRACE: 19 } as const
+type Capability = keyof typeof BITS
+const GRANTED: readonly Capability[] = ['CAP_SYS_NICE']
+/** Of use with a setting that is off by default. */
+const ON_WISH: readonly Capability[] = ['CAP_SYS_PTRACE']
 
 let bed: DaemonBed | undefined
 
@@ -44,7 +46,7 @@ function effective({ child }: Daemon): bigint {
 }
 
 const mask = (capabilities: readonly Capability[]): bigint =>
-  capabilities.reduce((bits, name) => bits | (1n << BigInt(GRANTED[name])), 0n)
+  capabilities.reduce((bits, name) => bits | (1n << BigInt(BITS[name])), 0n)
 
 const niceOf = ({ child }: Daemon): number => Number(readFileSync(`/proc/${child.pid}/stat`, 'latin1').split(' ')[18])
 const modeOf = (path: string): string => (lstatSync(path).mode & 0o777).toString(8)
@@ -58,9 +60,9 @@ describe('run with the capabilities of the unit and no others', () => {
     async (context) => {
       const here = await openBed(context)
       const before = here.photograph()
-      const daemon = here.start({ through: only(ALL) })
+      const daemon = here.start({ through: only(GRANTED) })
       await here.untilReady(daemon)
-      expect(effective(daemon)).toBe(mask(ALL))
+      expect(effective(daemon)).toBe(mask(GRANTED))
       expect(niceOf(daemon)).toBe(-10)
       expect(daemon.logged('own priority not raised')).toEqual([])
       expect(here.kubelet.registrations).toBe(4)
@@ -75,23 +77,24 @@ describe('run with the capabilities of the unit and no others', () => {
     },
   )
 
-  it('the unit and the README name these and no others', () => {
+  it('the unit gives these and offers one more, the README names all, and neither any other', () => {
     const unit = readFileSync(join(ROOT, 'deploy/kube-agent.service'), 'utf8')
-    const [, set = ''] = /^CapabilityBoundingSet=(.*)$/m.exec(unit) ?? []
-    expect(set.split(' ').sort()).toEqual([...ALL].sort())
+    const sets = (line: RegExp): string[] => [...unit.matchAll(line)].flatMap(([, set = '']) => set.split(' '))
+    expect(sets(/^CapabilityBoundingSet=(.*)$/gm)).toEqual(GRANTED)
+    expect(sets(/^#CapabilityBoundingSet=(.*)$/gm)).toEqual(ON_WISH)
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
     const [, section = ''] = /## Privileges and limits\n([\s\S]*?)\n## /.exec(readme) ?? []
     const rows = section.split('\n').flatMap((line) => /^\| `(CAP_\w+)`/.exec(line)?.[1] ?? [])
-    expect(rows.sort()).toEqual([...ALL].sort())
+    expect(rows).toEqual([...GRANTED, ...ON_WISH])
   })
 })
 
 describe('run without CAP_SYS_NICE', () => {
   it('says which capability is missing for what, and does everything else', { timeout: 60_000 }, async (context) => {
     const here = await openBed(context, { own: { realtimePriority: 20 } })
-    const daemon = here.start({ through: only(['CAP_SYS_PTRACE']) })
+    const daemon = here.start({ through: only(ON_WISH) })
     await here.untilReady(daemon)
-    expect(effective(daemon)).toBe(mask(['CAP_SYS_PTRACE']))
+    expect(effective(daemon)).toBe(mask(ON_WISH))
     expect(daemon.logged('own priority not raised').map(({ problem }) => problem)).toEqual([
       'nice -10 was not taken: the capability CAP_SYS_NICE is missing (EACCES)',
       'priority 20 in the real-time class was not taken (EPERM): the capability CAP_SYS_NICE is missing',
@@ -122,7 +125,7 @@ describe('run on a file system as the unit has it', () => {
       mkdirSync(here.stateDirectory, { mode: 0o700 })
       const rw = [here.stateDirectory, here.pluginDirectory].map((path) => `mount --bind ${path} ${path}`).join(' && ')
       // Kernel: a read-only bind mount covers its own mount only, so /sys/fs/cgroup and the two binds, mounts of their own, stay writable.
-      const script = `${rw} && mount --rbind / /mnt && mount -o remount,bind,ro /mnt && exec chroot /mnt ${only(ALL).join(' ')} "$@"`
+      const script = `${rw} && mount --rbind / /mnt && mount -o remount,bind,ro /mnt && exec chroot /mnt ${only(GRANTED).join(' ')} "$@"`
       const probe = spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', 'sh', '-c', ': > /etc/kube-agent-probe'], {
         encoding: 'utf8',
       })
@@ -149,7 +152,9 @@ describe('what the agent leaves on disk', () => {
       expect(modeOf(here.stateDirectory)).toBe('700')
       const files = readdirSync(here.stateDirectory)
       expect(files).toEqual(expect.arrayContaining(['agent.lock', 'restore.journal']))
-      expect(files.map((name) => [name, modeOf(join(here.stateDirectory, name))])).toEqual(files.map((name) => [name, '600']))
+      const [socket = ''] = readdirSync(join(here.stateDirectory, 'agent.lock'))
+      const modes = [...files, join('agent.lock', socket)].map((name) => [name, modeOf(join(here.stateDirectory, name))])
+      expect(modes).toEqual(modes.map(([name]) => [name, name === 'agent.lock' ? '700' : '600']))
       const sockets = readdirSync(here.pluginDirectory).filter((name) => name.startsWith('kube-agent-'))
       expect(sockets).toHaveLength(4)
       for (const name of sockets) expect(modeOf(join(here.pluginDirectory, name))).toBe('700')

@@ -51,6 +51,19 @@ const ELSEWHERE: Readonly<Record<string, readonly [file: string, name: string]>>
 /** What only a cluster has: said in the README not to have been tried. */
 const UNTRIED = ['helm uninstall ', 'kubectl -n kube-agent ', 'kubectl delete ', 'kubectl get ']
 
+/** Series of one scrape. */
+const seriesIn = (scrape: string): number => scrape.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length
+
+/** What the README says of an agent that does this: `some 635 series a node that observes`. */
+function seriesTold(what: 'observes' | 'enforces'): number {
+  const [, told] = new RegExp(`(\\d+)(?: series)? (?:a node|one) that ${what}`).exec(README.replaceAll('\n', ' ')) ?? []
+  return Number(told)
+}
+
+/** How far what is told may be from what is there: some series come with what happens. */
+const SERIES_SLACK = 0.1
+const SERIES_MS = 15_000
+
 /** What a reader puts in the place of an example. */
 const IN_PLACE: readonly (readonly [example: string, here: string])[] = [
   ['shop/web', 'jobs/batch'],
@@ -134,12 +147,21 @@ describe('each command of README.md for a node', () => {
     const before = open.photograph()
     let running = open.start({ words: ['--mode', 'observe'] })
     await open.untilAnswers(running)
+    const expectSeries = async (what: 'observes' | 'enforces'): Promise<void> => {
+      const told = seriesTold(what)
+      const series = async (): Promise<number> => seriesIn((await open.get('/metrics'))?.body ?? '')
+      const isNear = async (): Promise<boolean> => Math.abs(told / (await series()) - 1) <= SERIES_SLACK
+      // The first ticks bring most of them.
+      await expect.poll(isNear, { timeout: SERIES_MS, message: `${told} series told of one that ${what}` }).toBe(true)
+    }
     for (const typed of COMMANDS.filter(isTyped)) {
       const command = IN_PLACE.reduce((text, [example, here]) => text.replaceAll(example, here), typed)
       if (command.startsWith('dist/kube-agent.mjs run')) {
         expect(await running.stop(), command).toBe(0)
         running = open.start({ words: command.split(' ').slice(2) })
-        await (command.includes('enforce') ? open.untilReady(running) : open.untilAnswers(running))
+        const enforces = command.includes('enforce')
+        await (enforces ? open.untilReady(running) : open.untilAnswers(running))
+        await expectSeries(enforces ? 'enforces' : 'observes')
         continue
       }
       // What has been written stays over SIGTERM; no agent may run while it is put back.

@@ -33,7 +33,7 @@ describe('a state directory', () => {
     ['/proc/1/kube-agent', 'lies in procfs, which keeps no files', 'Set paths.state to a directory of files'],
     ['/sys/kernel/kube-agent', 'lies in sysfs, which keeps no files', 'Set paths.state to a directory of files'],
     ['/etc/hostname/state', 'ENOTDIR', 'Set paths.state to a directory that this user can write'],
-    [`/tmp/${'x'.repeat(120)}`, 'is too long for the socket of the lock, by 57 bytes', 'Set paths.state to a shorter path'],
+    [`/tmp/${'x'.repeat(120)}`, 'is too long for the socket of the lock, by 63 bytes', 'Set paths.state to a shorter path'],
   ])('at %s is refused with one clear line', (state, problem, hint) => {
     const [verb, ...more] = ['release', '--config', config, '--set', `paths.state=${state}`]
     // What takes longer than this does not end: starting takes most of it, on a machine that others use.

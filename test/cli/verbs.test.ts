@@ -3,12 +3,13 @@
  * and nothing written when it is.
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { addressOf } from '../../src/cli/client.ts'
 import { plantPlainNode } from '../support/trees-on-disk.ts'
-import { kubeAgent, pipeToHead } from './program.ts'
+import { BUNDLE, kubeAgent, pipeToHead, runAsync } from './program.ts'
 
 let directory: string
 
@@ -185,6 +186,36 @@ describe('status and explain', () => {
   ])('asks an agent that listens on %s at %s', (host, address) => {
     expect(addressOf({ host, port: 9480 })).toBe(address)
     expect(new URL(`http://${address}/`).port).toBe('9480')
+  })
+
+  it('an agent that hangs is not called absent, and explain looks for itself', { timeout: 60_000 }, async () => {
+    const hung = createServer((socket) => void socket.on('error', () => undefined))
+    await new Promise<void>((resolve) => hung.listen(0, '127.0.0.1', resolve))
+    const { port } = hung.address() as AddressInfo
+    const path = file(
+      'c.yaml',
+      `paths:\n  cgroup: ${plantPlainNode(directory)}\npods:\n  directory: ${directory}\nhttp:\n  port: ${port}\n`,
+    )
+    const run = (...words: string[]) => runAsync(process.execPath, [BUNDLE, ...words, '--config', path])
+    const hangs = `an agent is there at 127.0.0.1:${port}, but does not answer within 5 s`
+    const [brief, status, top, journal, explain] = await Promise.all([
+      run('status', '--brief'),
+      run('status'),
+      run('top', '--once'),
+      run('journal'),
+      run('explain', 'cpu', '0'),
+    ])
+    hung.close()
+    expect(brief).toMatchObject({ code: 1, stdout: `error: ${hangs}\n` })
+    for (const ran of [status, top, journal]) {
+      expect(ran).toMatchObject({ code: 1, stdout: '' })
+      expect(ran.stderr).toMatch(new RegExp(`^kube-agent: ${hangs}\n {2}.* its log and at /livez, .* \\(E_NO_ANSWER\\)\n$`))
+    }
+    expect(explain.code).toBe(0)
+    expect(explain.stdout).toMatch(/^cpu +0\n/)
+    expect(explain.stderr).toContain(`kube-agent: ${hangs}; this is a look at the node as it is now\n`)
+    expect(explain.stderr).toContain('(E_NO_ANSWER)\n')
+    expect(explain.stderr).not.toContain('no agent')
   })
 
   it('plan shows a node that needs nothing, from a look of its own', () => {

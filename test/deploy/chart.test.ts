@@ -103,6 +103,10 @@ const CASES: Readonly<Record<string, Values>> = {
     config: { mode: 'enforce' },
     pools: [{ name: 'batch', nodeLabel: 'pool', values: ['batch'], release: true }],
   },
+  'a pool that is put back, with its cookies': {
+    config: { mode: 'enforce', identity: { coreScheduling: true } },
+    pools: [{ name: 'batch', nodeLabel: 'pool', values: ['batch'], release: true }],
+  },
   'a recording': { config: { recording: { enabled: true, directory: '/var/lib/kube-agent/incidents' } } },
   'a pool that alone enforces': {
     pools: [{ name: 'canary', nodeLabel: 'kubernetes.io/hostname', values: ['n7'], config: { mode: 'enforce' } }],
@@ -269,8 +273,9 @@ describe.each(NAMES)('the chart with %s', (name) => {
         const { add = [], drop } = container.securityContext.capabilities
         expect(drop).toEqual(['ALL'])
         const nice = config.own.nice !== 0 || config.own.realtimePriority > 0
-        const wanted = enforces ? [...(nice ? ['SYS_NICE'] : []), ...(config.identity.coreScheduling ? ['SYS_PTRACE'] : [])] : []
-        expect(add).toEqual(wanted)
+        // What gives cookies needs the right to, and so does what takes them back.
+        const cookies = config.identity.coreScheduling && (enforces || container.name === 'release')
+        expect(add).toEqual([...(enforces && nice ? ['SYS_NICE'] : []), ...(cookies ? ['SYS_PTRACE'] : [])])
         const writable = container.volumeMounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath)
         const kubelet = config.kubelet.enabled ? [config.paths.devicePlugins] : []
         const recorded = config.recording.enabled ? [dirname(config.recording.directory)] : []
@@ -281,7 +286,7 @@ describe.each(NAMES)('the chart with %s', (name) => {
         expect(mounted.includes(config.paths.podResources)).toBe(enforces && config.kubelet.enabled)
         for (const { name: volume } of container.volumeMounts) expect(pod.volumes.map((one) => one.name)).toContain(volume)
       }
-      expect(pod.hostPID).toBe(enforces && config.identity.coreScheduling)
+      expect(pod.hostPID).toBe((enforces || releasing) && config.identity.coreScheduling)
       const used = [...pod.containers, ...(pod.initContainers ?? [])].flatMap(({ volumeMounts }) =>
         volumeMounts.map((mount) => mount.name),
       )

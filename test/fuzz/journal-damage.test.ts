@@ -19,7 +19,7 @@ const directory = scratchDirectory()
 const BOOT = 'cc3a0c9a-5a6e-4a43-9c4c-6b0a4b1d7d0e'
 const made = { version: 1, bootId: BOOT }
 
-type Body = Exclude<JournalRecord, { is: 'header' }>
+type Body = Exclude<JournalRecord, { is: 'header' } | { is: 'gap' }>
 
 const VALUES: Readonly<Partial<Record<KnobKind, readonly KnobValue[]>>> = {
   weight: [100, 1, 39],

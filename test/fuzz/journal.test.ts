@@ -39,6 +39,7 @@ const RECORDS: readonly JournalRecord[] = [
   { is: 'wrote', group: GROUP, kind: 'cpuset', value: CpuSet.parse('0') },
   { is: 'wrote', group: GROUP, kind: 'quota', value: { quotaUs: micros(5000), periodUs: micros(100_000) } },
   { is: 'closed', group: GROUP, kind: 'weight' },
+  { is: 'gap' },
 ]
 const LINES = RECORDS.map((record) => formatRecord(record).trimEnd())
 /** What a later agent may have written. */
@@ -78,7 +79,14 @@ function judgeLine(line: string): 'taken' | 'refused' {
   const record = parseRecord(line)
   if (record === undefined) return 'refused'
   if (record.is === 'header') expectAmount(Math.abs(record.version), 'version')
-  else {
+  else if (record.is === 'unknown') {
+    checkGroup(record.group)
+    expect(record.kind).toMatch(/^[A-Za-z0-9]{1,40}$/)
+    if (record.of === 'original') expectAmount(record.groupId, 'groupId')
+    // It is kept as it is.
+    expect(record.line).toBe(line)
+    return 'taken'
+  } else if (record.is !== 'gap') {
     checkGroup(record.group)
     if ('value' in record) checkValue({ kind: record.kind, value: record.value } as KnobSetting)
     if (record.is === 'original') expectAmount(record.groupId, 'groupId')

@@ -32,6 +32,7 @@ const SETTINGS = [
   { suppressCpu: { watermarkPermyriad: 5700 }, placement: { bePinning: 'exclusive' } },
   { placement: { dedicatedCpus: '4-5', reservedCpus: '0' }, cpuNarrow: { enterMs: 0 } },
   { cpuFreeze: { enabled: true, enterMs: 0 }, suppressIo: { enabled: true, devices: ['sda'], readBps: 1_000_000 } },
+  { placement: { reservedCpus: '0' }, observeRules: ['placement', 'suppressCpu', 'identity'] },
 ]
 
 const action = fc.oneof(

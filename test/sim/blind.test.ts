@@ -104,14 +104,22 @@ describe('a list that lacks a pod whose group lives', () => {
 })
 
 describe('what is for sale', () => {
-  it('is withdrawn when the rule capacity is switched off', () => {
+  it.each([
+    ['is switched off', { capacity: { enabled: false } }],
+    ['only observes', { capacity: { warmupMs: 0 }, observeRules: ['capacity'] }],
+  ])('is withdrawn when the rule capacity %s', (_how, settings) => {
     const shelf = new Shelf()
     withAgent({ publisher: shelf, config: configOf({ capacity: { warmupMs: 0 } }) }, (sim) => {
       sim.run(5000)
-      expect(shelf.published.at(-1)).toBeGreaterThan(0)
-      sim.reconfigure(configOf({ capacity: { enabled: false } }))
+      const sold = shelf.published.at(-1)
+      expect(sold).toBeGreaterThan(0)
+      sim.reconfigure(configOf(settings))
       sim.run(2000)
       expect(shelf.published.at(-1)).toBe(0)
+      expect(sim.records.at(-1)?.decision.offers).toEqual([])
+      sim.reconfigure(configOf({ capacity: { warmupMs: 0 } }))
+      sim.run(5000)
+      expect(shelf.published.at(-1)).toBe(sold)
     })
   })
 

@@ -22,6 +22,7 @@ export const FILE_OPERATIONS = [
   'renameSync',
   'rmSync',
   'statSync',
+  'unlinkSync',
   'writeSync',
 ] as const satisfies readonly (keyof Fs)[]
 export type FileOperation = (typeof FILE_OPERATIONS)[number]
@@ -29,8 +30,11 @@ export type FileOperation = (typeof FILE_OPERATIONS)[number]
 /** An errno to fail with, or the most bytes that a read or write takes. */
 export type FileFault = string | number
 
-/** What a call meets; undefined for none. The path of a rename or link is that of the old name. */
-export type FileFaults = (operation: FileOperation, path: string) => FileFault | undefined
+/**
+ * What a call meets; undefined for none. The path of a rename or link is that of the old name. `grows` is for a write beyond the end of its file: a
+ * full disk takes any other.
+ */
+export type FileFaults = (operation: FileOperation, path: string, grows: boolean) => FileFault | undefined
 
 let faults: FileFaults = () => undefined
 
@@ -51,7 +55,7 @@ export function faultyFs(real: Fs): Fs {
   const wrapped = FILE_OPERATIONS.map((operation) => {
     const call = (...args: unknown[]): unknown => {
       const path = pathOf(args[0])
-      const fault = faults(operation, path)
+      const fault = faults(operation, path, operation === 'writeSync' && isGrowing(real, args))
       if (typeof fault === 'string') {
         // Kernel: close(2) lets go of the descriptor whatever it answers.
         if (operation === 'closeSync') real.closeSync(args[0] as number)
@@ -67,6 +71,11 @@ export function faultyFs(real: Fs): Fs {
   })
   const all = { ...real, ...Object.fromEntries(wrapped) } as Fs
   return { ...all, default: all } as Fs
+}
+
+function isGrowing(real: Fs, [fd, data, , length, position]: unknown[]): boolean {
+  if (typeof fd !== 'number' || typeof data === 'string' || typeof position !== 'number') return true
+  return position + Number(length) > real.fstatSync(fd).size
 }
 
 /** readSync and writeSync with a buffer (fd, buffer, offset, length, position), or writeSync with a text. */

@@ -47,6 +47,7 @@ export const OPERATIONS = [
   'writeKnob',
   'writeKnobSlowly',
   'listChildren',
+  'countChildren',
   'exists',
   'groupId',
 ] as const satisfies readonly (keyof KernelPort)[]
@@ -146,6 +147,7 @@ const ANSWERS: Answer = {
   writeKnob: written,
   writeKnobSlowly: (how) => Promise.resolve(written(how)),
   listChildren: someOf,
+  countChildren: nothing,
   // That there is nothing is an answer of the kernel, and no fault.
   exists: (how, truth) => (isAnswer(how) ? truth() : true),
   groupId: (how, truth) => (isAnswer(how) ? truth() : thrown('groupId')(how, truth)),

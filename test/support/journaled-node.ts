@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Actuator, release, type ReleaseReport, RestoreJournal } from '../../src/actuate/index.ts'
+import type { MarksOptions } from '../../src/actuate/marks.ts'
 import type { Desired, KernelPort, KnobSetting, Outcome, Plan, StepResult } from '../../src/model/index.ts'
 import { KnobTable } from '../../src/model/index.ts'
 import { diff } from '../../src/plan/index.ts'
@@ -41,6 +42,8 @@ export interface JournaledNodeOptions {
   readonly maxBytes?: number
   /** Through which the agent writes, if not the kernel itself. */
   readonly port?: KernelPort
+  /** @default groups are not marked */
+  readonly marks?: MarksOptions
 }
 
 /** Journals to be closed with the directory they are in. */
@@ -60,6 +63,7 @@ export class JournaledNode {
       bootId: options.bootId ?? 'boot-1',
       maxBytes: options.maxBytes ?? 1 << 20,
       groupId: (group) => kernel.groupId(group),
+      ...(options.marks === undefined ? {} : { marks: options.marks }),
     })
     this.#actuator = new Actuator(this.#port, this.journal)
     opened.push(this)

@@ -16,6 +16,7 @@ import {
   quotaMilliCpu,
 } from '../../src/model/index.ts'
 import { DWELL_MS, GROWTH_PERMYRIAD, type KillNode } from './kill-node.ts'
+import { marksOf } from './real-marks.ts'
 
 export interface Found {
   /** Knobs with an original on record, of groups that are there. */
@@ -53,6 +54,10 @@ export function examine(node: KillNode): Found {
       if (problem !== undefined) problems.push(`${kind} of ${group}: ${problem}`)
     }
   }
+  // Before any agent looks at it again: each mark is known to the journal, so that it can be removed.
+  for (const group of node.all)
+    if (journal.entries.ofGroup(group) === undefined)
+      problems.push(...marksOf(node.groups, [group]).map((mark) => `not on record: ${mark}`))
   return { journaled, between, damagedLines: journal.damagedLines, problems }
 }
 

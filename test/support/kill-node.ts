@@ -67,6 +67,7 @@ const SETTINGS = {
   http: { enabled: false },
   // The groups of whoever runs this test are none of its business.
   own: { weight: false, nice: 0 },
+  journal: { marks: true },
   log: { level: 'info' },
 } as const
 

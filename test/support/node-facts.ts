@@ -71,6 +71,7 @@ function cgroupsOf({ dialect = 'v2', without, cgroups }: FactsLiteral): CgroupSu
     groupPressure: dialect === 'v2',
     tasks: true,
     hidesProcesses: false,
+    marks: { usable: true, file: 'user.kube-agent' },
     ownGroups: ['/system.slice', '/system.slice/kube-agent.service'],
     ...cgroups,
   }

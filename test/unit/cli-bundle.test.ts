@@ -1,4 +1,4 @@
-/** The parts of `bundle` that need no node: the archive as tar(1) sees it, what is taken out of texts, and what stands in the manifest. */
+/** The parts of `bundle` that need no node: the archive as tar(1) sees it, and what stands in the manifest. */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -10,7 +10,6 @@ import { agentParts, type Get, noAgentParts, whyNoAgent } from '../../src/cli/bu
 import { archiveOf, type Contents } from '../../src/cli/bundle/archive.ts'
 import { MAX_PART_BYTES, type Part } from '../../src/cli/bundle/part.ts'
 import { recordingParts } from '../../src/cli/bundle/recording-parts.ts'
-import { redact, redactCommand } from '../../src/cli/bundle/redact.ts'
 import { tarOf, type TarFile } from '../../src/cli/bundle/tar.ts'
 import { writeToFile } from '../../src/cli/bundle/write.ts'
 import { AgentError } from '../../src/model/index.ts'
@@ -107,96 +106,6 @@ describe('an archive', () => {
 
   it('takes no content of another length than was said', async () => {
     await expect(bytesOf(tarOf(each([{ ...tarFile('a', Buffer.from('xyz')), bytes: 2 }])))).rejects.toThrow('3 bytes where 2')
-  })
-})
-
-const JWT = 'eyJhbGciOiJSUzI1NiIsImtpZCI6Ij.eyJpc3MiOiJrdWJlcm5ldGVz.c2lnbmF0dXJl'
-const KEY = '-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----'
-
-describe('redaction', () => {
-  it.each([
-    ['Authorization: Bearer abcdefgh12345', 'abcdefgh12345'],
-    ['authorization: Basic dXNlcjpwYXNz', 'dXNlcjpwYXNz'],
-    [`the server said ${JWT} is expired`, JWT],
-    ['token=hunter2', 'hunter2'],
-    ['"token": "hunter2"', 'hunter2'],
-    ["password: 'hunter 2'", 'hunter 2'],
-    ['"clientSecret":"hunter2\\"x"', 'hunter2'],
-    ['client-key-data: aHVudGVyMg==', 'aHVudGVyMg=='],
-    ['AWS_ACCESS_KEY=hunter2', 'hunter2'],
-    ['https://user:hunter2@10.0.0.1:6443/api', 'hunter2'],
-    ['got "https://user:hunter2hunter2…"', 'hunter2'],
-    ['AKIAIOSFODNN7EXAMPLE', 'AKIAIOSFODNN7EXAMPLE'],
-    [KEY, 'MIIEpAIBAAKCAQEA'],
-    [JSON.stringify({ key: KEY }), 'MIIEpAIBAAKCAQEA'],
-  ])('takes the secret out of %j', (text, secret) => {
-    const redacted = redact(text)
-    expect(redacted.text).not.toContain(secret)
-    expect(redacted.text).toContain('[redacted]')
-    expect(redacted.count).toBeGreaterThan(0)
-  })
-
-  it.each([
-    'cluster.tokenFile  /var/run/secrets/kubernetes.io/serviceaccount/token  default',
-    '"tokenFile": "/var/run/secrets/token"',
-    'https://10.0.0.1:6443 takes the token and knows the node a',
-    'kube_agent_cluster_calls_total{operation="getNode",outcome="ok"} 4',
-    'got "https://10.0.0.1:6443…"',
-    'token: ""',
-    '"token": null',
-    'quota 30000 → 20000: watermark 65 % of 8.0 CPU is 5200m',
-    '--tls-private-key-file=/etc/kubelet.key',
-  ])('leaves %j as it is', (text) => {
-    expect(redact(text)).toEqual({ text, count: 0 })
-  })
-
-  it('leaves JSON what it was but for the secrets, wherever they stand', () => {
-    const secret = fc.stringMatching(/^[a-zA-Z0-9+/"\\ ]{1,20}$/).map((word) => `hunter2${word}`)
-    const value = fc.oneof(fc.string(), fc.integer(), fc.constant(null), secret)
-    const object = fc.dictionary(fc.constantFrom('name', 'token', 'apiKey', 'note', 'password', 'a"b'), value)
-    fc.assert(
-      fc.property(fc.array(object), (objects) => {
-        const { text } = redact(JSON.stringify(objects, undefined, 2))
-        const back = JSON.parse(text) as readonly Readonly<Record<string, unknown>>[]
-        expect(back.map((one) => Object.keys(one))).toEqual(objects.map((one) => Object.keys(one)))
-        for (const one of back)
-          for (const name of ['token', 'apiKey', 'password']) expect(JSON.stringify(one[name] ?? null)).not.toContain('hunter2')
-      }),
-    )
-  })
-
-  it('takes time in proportion to the text', () => {
-    const texts = [
-      'a.b-'.repeat(250_000),
-      'token'.repeat(200_000),
-      '"'.repeat(500_000),
-      `token="${'\\a'.repeat(250_000)}`,
-      'eyJaaaaaaaa'.repeat(90_000),
-    ]
-    const began = performance.now()
-    for (const text of texts) redact(text)
-    expect(performance.now() - began).toBeLessThan(10_000)
-  })
-
-  it('knows flags of a command line, in one word or two', () => {
-    const words = [
-      'kubelet',
-      '--config=/etc/kubelet.yaml',
-      '--token=hunter2',
-      '--bearer-token',
-      'hunter2',
-      '--token-file=/t',
-      '--v=2',
-    ]
-    expect(redactCommand(words)).toEqual([
-      'kubelet',
-      '--config=/etc/kubelet.yaml',
-      '--token=[redacted]',
-      '--bearer-token',
-      '[redacted]',
-      '--token-file=/t',
-      '--v=2',
-    ])
   })
 })
 

@@ -1,7 +1,7 @@
 /** What `plan` prints of a tick: the page is golden. */
 import { describe, expect, it } from 'vitest'
 import { planData, planText } from '../../src/cli/plan.ts'
-import { CPUS_STEP, MEMORY, ROOT_STEP, SUPPRESSION, tick, WISH } from './record/fixtures.ts'
+import { CPUS_STEP, MEMORY, ROOT_STEP, SUPPRESSION, tick, WEB, WISH } from './record/fixtures.ts'
 
 const BUSY = tick({
   mode: 'plan',
@@ -27,6 +27,7 @@ describe('plan', () => {
 
   it('says that there is nothing to change', () => {
     expect(planText(tick({ offers: [] }))).toContain('Nothing to change: 3 pods, every knob is as it should be.')
+    expect(planText(tick({ offers: [], pods: [WEB] }))).toContain('Nothing to change: 1 pod, every knob')
   })
 
   it('gives programs the same steps', () => {

@@ -18,11 +18,13 @@ describe('a reloaded configuration', () => {
         'loop: { hotMs: 100 }',
         'suppressCpu: { watermarkPermyriad: 8000, windowMs: 200 }',
         'limits: { enabled: false }',
+        'observeRules: [identity]',
       ].join('\n'),
     }).config
     const inForce = withLiveSettings(atStart, later)
     expect(inForce.suppressCpu.watermarkPermyriad).toBe(8000)
     expect(inForce.limits.enabled).toBe(false)
+    expect(inForce.observeRules).toEqual(['identity'])
     expect(inForce.suppressCpu.windowMs).toBe(atStart.suppressCpu.windowMs)
     expect([inForce.resources, inForce.loop, inForce.paths, inForce.mode]).toEqual([
       atStart.resources,

@@ -79,6 +79,23 @@ describe('flags in force', () => {
     ])
   })
 
+  it('show no secret, though of two values for one setting the first is never looked at', () => {
+    const words = ['--set=cluster.server=https://admin:hunter2@10.0.0.1:6443', '--set=cluster.server=https://10.0.0.1:6443']
+    expect(load(...words).config.cluster.server).toBe('https://10.0.0.1:6443')
+    expect(shown(words)).toEqual([
+      {
+        name: 'set',
+        values: ['cluster.server=https://[redacted]@10.0.0.1:6443', 'cluster.server=https://10.0.0.1:6443'],
+        from: 'command line',
+      },
+    ])
+  })
+
+  it.each(['--set=https://u:hunter2@h', '--set=cluster.server=[https://u:hunter2@h'])('%s is refused without it', (word) => {
+    const message = expect.not.stringContaining('hunter2') as unknown
+    expect(() => load(word)).toThrow(expect.objectContaining({ code: 'E_USAGE', message }))
+  })
+
   it('take the files of KUBE_AGENT_CONFIG for --config where that is not given, and nothing else of the environment', () => {
     const environment = { KUBE_AGENT_CONFIG: '/a.yaml:/b.yaml', TOKEN: 'secret' }
     expect(shown([], environment)).toEqual([{ name: 'config', values: ['/a.yaml', '/b.yaml'], from: 'KUBE_AGENT_CONFIG' }])

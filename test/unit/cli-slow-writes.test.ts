@@ -20,7 +20,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }))
 
 const CHILD = `
 import { openSync, write } from 'node:fs'
-import { awaitSlowWrites, cutOff } from '${resolve('src/cli/slow-writes.ts')}'
+import { awaitSlowWrites, endProcess } from '${resolve('src/cli/slow-writes.ts')}'
 import { createLogger } from '${resolve('src/record/log.ts')}'
 const logger = createLogger('info')
 const fd = openSync(process.argv.at(-1), 'r+')
@@ -28,7 +28,7 @@ const written = new Promise((end) => write(fd, Buffer.alloc(1 << 20), end))
 process.on('SIGTERM', async () => {
   await awaitSlowWrites({ stopSlowWrites: () => written }, logger)
   for (let line = 0; line < 500; line += 1) logger.info({ line }, 'stopping')
-  cutOff(logger)
+  endProcess(logger, { hangs: true })
 })
 setTimeout(() => process.stdout.write('ready'), 100)
 `

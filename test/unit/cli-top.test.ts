@@ -122,7 +122,7 @@ describe('the reason of a pod', () => {
     ['chosen to be evicted (rung memoryEvictOt)', { wishes: [WISH] }],
     ['would be evicted (rung memoryEvictOt)', { wishes: [{ ...WISH, dryRun: true }] }],
     ['frozen: its tasks stand still', { actual: [[TRAIN.reading.group, 'freeze', 1]] as const }],
-    ['80m of 2.0 CPU asked: online work and the watermark leave no more', {}],
+    ['80m of 2000m asked: online work and the watermark leave no more', {}],
     ['OfflineResourcesIncomplete', { suppression: null, findings: [{ ...FINDING, name: 'train', uid: 'uid-train' }] }],
     ['label kube-agent.io/qos-class=OT', { suppression: null }],
   ])('is %j', (why, parts) => {
@@ -142,15 +142,15 @@ describe('the reason of a pod', () => {
       expect(stateOf({ pods: [job(2000)], mode })).toMatchObject({ state: 'fine' })
       expect(stateOf({ pods: [TRAIN], mode })).toMatchObject({
         state: 'squeezed',
-        why: '80m of 2.0 CPU asked: not by suppression, explain tells more',
+        why: '80m of 2000m asked: not by suppression, explain tells more',
       })
     }
   })
 
   it('is not suppression where the quota is below what both suppression and the group of all offline pods give', () => {
     const actual = [[FLINK.reading.group, 'quota', quotaOf(300)]] as const
-    expect(stateOf({ pods: [FLINK], actual })?.why).toBe('300m of 2.0 CPU asked: not by suppression, explain tells more')
-    expect(stateOf({ pods: [FLINK] })?.why).toBe('600m of 2.0 CPU asked: online work and the watermark leave no more')
+    expect(stateOf({ pods: [FLINK], actual })?.why).toBe('300m of 2000m asked: not by suppression, explain tells more')
+    expect(stateOf({ pods: [FLINK] })?.why).toBe('600m of 2000m asked: online work and the watermark leave no more')
   })
 
   it('and its limit are not those of a knob that this kernel lacks', () => {

@@ -8,9 +8,11 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { takeLock } from '../../src/actuate/index.ts'
 import { formatRecord } from '../../src/actuate/records.ts'
+import { ask } from '../../src/cli/client.ts'
 import { play } from '../../src/cli/demo/scenario.ts'
 import { SimBed } from '../../src/cli/demo/sim-bed.ts'
 import { main, VERBS } from '../../src/cli/main.ts'
+import { loadConfig } from '../../src/config/index.ts'
 import { SETTINGS } from '../../src/config/settings.ts'
 import { ApiClient } from '../../src/kube/api-client.ts'
 import { Credentials } from '../../src/kube/credentials.ts'
@@ -124,6 +126,15 @@ const CASES: Readonly<Record<ErrorCode, () => Promise<Complaint>>> = {
     return commandLine('run', ...whole(), '--set', `http.enabled=true,http.port=${port}`)
   },
   E_NO_AGENT: () => commandLine('status', '--address', '127.0.0.1:1'),
+  E_NO_ANSWER: async () => {
+    const hung = createServer()
+    await new Promise<void>((resolve) => hung.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void hung.close())
+    const { port } = hung.address() as AddressInfo
+    const asked = { flags: { address: `127.0.0.1:${port}` }, operands: [] }
+    const asking = { accept: 'text/plain', signal: AbortSignal.timeout(300) }
+    return thrown(() => ask(asked, loadConfig().config, '/statusz', asking))
+  },
   E_NO_SUBJECT: () => commandLine('explain'),
   E_GROUP_NAME: () => thrown(() => podGroup({ root: '/', driver: 'cgroupfs' }, 'BestEffort', '../../system.slice')),
   E_TOPOLOGY: () => commandLine('plan', ...node(v2Tree(OFFLINE), {})),

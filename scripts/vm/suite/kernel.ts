@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { CpuSet } from '../../../src/cpu/index.ts'
 import { openKernel, requireWritable } from '../../../src/kernel/index.ts'
 import { detectMounts } from '../../../src/kernel/mounts.ts'
-import { identicalValue, KNOB_KINDS, type KnobKind, parentGroup } from '../../../src/model/index.ts'
+import { childGroup, identicalValue, KNOB_KINDS, type KnobKind, parentGroup } from '../../../src/model/index.ts'
 import { KNOWN_V2, knownOn } from '../../../test/support/known-answers.ts'
 import { cpus, knob, pairOn, quota, quotaUs } from '../../../test/support/settings.ts'
 import { A, B, C, D, E } from '../../../test/support/places.ts'
@@ -170,6 +170,9 @@ suite('reading and writing on cgroup v2', () => {
     assert.equal(kernel.readKnob(group, 'weight'), 100)
     assert.notEqual(kernel.groupId(group), id)
     assert.deepEqual(kernel.listChildren(parentGroup(group)).includes('pod'), true)
+    const before = kernel.countChildren(group)
+    groups.sandbox.make(childGroup(group, 'a'))
+    assert.deepEqual([before, kernel.countChildren(group)], [0, 1])
   })
 })
 

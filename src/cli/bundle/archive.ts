@@ -1,8 +1,8 @@
 /** From parts to an archive: secrets out, each text within its bound, and at the end a manifest and a page that say what is in it and what is not. */
 import { createHash } from 'node:crypto'
+import { redact } from '../../model/index.ts'
 import { labelled } from '../../record/index.ts'
 import { jsonText, MAX_PART_BYTES, type Part, type TextPart } from './part.ts'
-import { redact } from './redact.ts'
 import { tarOf, type TarFile } from './tar.ts'
 
 /** A file of a bundle, as its manifest lists it. */

@@ -5,7 +5,7 @@
 import type { Config, LoadedConfig } from '../../config/index.ts'
 import { adviceOn, renderConfig, renderConfigJson } from '../../config/index.ts'
 import { realNow } from '../../compose.ts'
-import { AgentError, messageOf, podKey } from '../../model/index.ts'
+import { AgentError, messageOf, podKey, redactCommand } from '../../model/index.ts'
 import { renderExplanation, renderStatus } from '../../record/index.ts'
 import { paint } from '../colour.ts'
 import type { NodeFacts } from '../doctor/facts.ts'
@@ -16,7 +16,6 @@ import { lookOnce } from '../once.ts'
 import { planData, planText } from '../plan.ts'
 import { VERSION } from '../version.ts'
 import { jsonText, type Part } from './part.ts'
-import { redactCommand } from './redact.ts'
 
 /** The configuration that a command line asks for, or what is wrong with it and the defaults in its place. */
 export interface Settings {

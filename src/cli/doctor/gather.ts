@@ -8,7 +8,7 @@ import { surveyKernel } from '../../kernel/index.ts'
 import { Cluster } from '../../kube/index.ts'
 import { surveyKubelet } from '../../kubelet/index.ts'
 import { AgentError, errnoOf, messageOf } from '../../model/index.ts'
-import { addressOf } from '../client.ts'
+import { addressOf, httpGet } from '../client.ts'
 import { apiServerOf, nodeNameOf, openCluster } from '../cluster.ts'
 import { VERSION } from '../version.ts'
 import type { ApiSurvey, HttpSurvey, NodeFacts, PodsSurvey } from './facts.ts'
@@ -132,11 +132,11 @@ async function surveyCondition({ api }: Cluster, nodeName: string): Promise<NonN
 /** The landing page tells an agent from anything else. */
 async function surveyHttp(address: string): Promise<HttpSurvey> {
   try {
-    const answer = await fetch(`http://${address}/`, { signal: AbortSignal.timeout(HTTP_MS) })
-    return (await answer.text()).includes('kube-agent') ? 'agent' : 'other'
+    const url = new URL(`http://${address}/`)
+    const { body } = await httpGet(url, { accept: '*/*', signal: AbortSignal.timeout(HTTP_MS) })
+    return body.includes('kube-agent') ? 'agent' : 'other'
   } catch (thrown) {
-    const cause = thrown instanceof Error ? thrown.cause : undefined
-    const errno = errnoOf(cause)
+    const errno = errnoOf(thrown)
     return errno !== undefined && UNREACHABLE.has(errno) ? 'nobody' : 'other'
   }
 }

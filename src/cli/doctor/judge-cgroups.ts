@@ -54,7 +54,17 @@ export function judgeCgroups({ kernel: { cgroups }, kubelet }: NodeFacts, config
     const found = `no group for best-effort pods at ${cgroups.offlineRoot}: the agent would not start`
     findings.push(fail('cgroup-pods', found, `${ERRORS.E_NO_PODS_ROOT.hint}${root}`))
   } else findings.push(ok('cgroup-pods', `offline pods are below ${cgroups.offlineRoot}`))
-  return [...findings, driverFinding(cgroups, kubelet, node.cgroupDriver)]
+  return [...findings, driverFinding(cgroups, kubelet, node.cgroupDriver), marksFinding(cgroups.marks, config.journal.marks)]
+}
+
+function marksFinding(marks: CgroupSurvey['marks'], wanted: boolean): Finding {
+  const { note, ok, warn } = findingsOf('cgroups')
+  const id = 'cgroup-marks'
+  if (marks.usable)
+    return ok(id, `groups can bear ${marks.file}${wanted ? ', and do while they are held' : '; not in use (journal.marks)'}`)
+  if (!wanted) return note(id, `${marks.reason}; not in use (journal.marks)`)
+  const remedy = 'See to what is missing, or set journal.marks: false; kube-agent explain knob says the same of a file.'
+  return warn(id, `${marks.reason}: groups do not tell which of their files are held`, remedy)
 }
 
 function driverFinding(

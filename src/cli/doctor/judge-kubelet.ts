@@ -58,9 +58,13 @@ function fileFinding({ file, seen }: KubeletSurvey): Finding {
   if (file.problem === undefined) return ok('kubelet-config', `${file.path}${flags}`)
   return note(
     'kubelet-config',
-    `${file.path}: ${file.problem}${seen ? '; its flags were read' : ''}`,
+    `${whyNoFile({ file })}${seen ? '; its flags were read' : ''}`,
     'Name the file that the kubelet reads: kube-agent doctor --kubelet-config FILE. On the host, or with it mounted.',
   )
+}
+
+function whyNoFile({ file }: Pick<KubeletSurvey, 'file'>): string {
+  return `${file.path}: ${file.problem ?? ''}`
 }
 
 interface Policy {
@@ -86,8 +90,7 @@ function cpuManagerFinding(kubelet: KubeletSurvey, { placement }: Config): Findi
   const { cpuManager: state, settings } = kubelet
   const policy = policyOf(state, kubelet, { setting: 'cpuManagerPolicy', byDefault: 'none' })
   if (policy === undefined) {
-    const why =
-      state !== undefined && 'problem' in state ? state.problem : 'neither its configuration nor cpu_manager_state can be read'
+    const why = state !== undefined && 'problem' in state ? state.problem : `no cpu_manager_state, and ${whyNoFile(kubelet)}`
     return placement.enabled
       ? warn(
           id,

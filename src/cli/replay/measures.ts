@@ -1,5 +1,4 @@
 /** What a replay compares of two decisions about the same moment, as numbers: one row of the table each. */
-import type { CpuSet } from '../../cpu/index.ts'
 import {
   type Decision,
   isQuota,
@@ -8,6 +7,7 @@ import {
   type OfflineClass,
   quotaMilliCpu,
 } from '../../model/index.ts'
+import { cpusInForce } from '../../record/index.ts'
 
 export type Unit = 'milliCpu' | 'cpus' | 'units' | 'pods' | 'rungs'
 
@@ -39,7 +39,7 @@ export const MEASURES: readonly Measure[] = [
   { name: 'LSR, own CPUs', unit: 'cpus', of: ({ placement }) => ownCpus(placement.exclusive, 'LSR') },
   { name: 'LS pool, CPUs', unit: 'cpus', of: ({ placement }) => placement.pool.size },
   { name: 'BE set, CPUs', unit: 'cpus', of: ({ placement }) => placement.bestEffort.size },
-  { name: 'BE CPUs in use', unit: 'cpus', of: cpusInUse },
+  { name: 'BE CPUs in use', unit: 'cpus', of: (decision) => cpusInForce(decision).bestEffort.size },
   { name: 'rungs in force', unit: 'rungs', of: rungsInForce },
   { name: 'BE, to be evicted', unit: 'pods', of: (decision) => wishes(decision, 'BE') },
   { name: 'OT, to be evicted', unit: 'pods', of: (decision) => wishes(decision, 'OT') },
@@ -73,18 +73,6 @@ function quotasOf({ desired, pods }: Decision, qosClass: OfflineClass): number |
 
 function ownCpus(exclusive: Decision['placement']['exclusive'], qosClass: 'LSX' | 'LSR'): number {
   return exclusive.reduce((sum, one) => (one.qosClass === qosClass ? sum + one.cpus.size : sum), 0)
-}
-
-/** What offline pods are kept to: less than the set of BE while the rung cpuNarrow is in force. */
-function cpusInUse({ desired, pods, placement, suppression }: Decision): number {
-  if (suppression?.ladder.inForce.includes('cpuNarrow') !== true) return placement.bestEffort.size
-  let all: CpuSet | undefined
-  for (const { reading } of pods) {
-    const claimed = desired.get(reading.group, 'cpuset')?.winner
-    if (claimed?.kind !== 'cpuset' || claimed.because.code !== 'suppress.narrow') continue
-    all = all === undefined ? claimed.value : all.union(claimed.value)
-  }
-  return (all ?? placement.bestEffort).size
 }
 
 function rungsInForce({ suppression, memory }: Decision): number {

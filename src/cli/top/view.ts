@@ -2,7 +2,7 @@
  * The live view as lines, from a status of the agent and a state of the keyboard. Pure. In a pipe the same lines without an end: every pod,
  * nothing cut, no keys.
  */
-import { formatBytes, formatMilliCpu, formatPermyriad, oneLine } from '../../model/index.ts'
+import { formatBytes, formatMilliCpu, formatPermyriad, milliCpuFormat, oneLine } from '../../model/index.ts'
 import { briefStatus, type ClassStatus, count, formatDuration, type PodStatus, type Status } from '../../record/index.ts'
 import type { Colours } from '../colour.ts'
 import { bar, fit, sentence } from './cells.ts'
@@ -150,10 +150,12 @@ function gaugeLines(status: Status, view: TopView): readonly string[] {
       bar([online, { ...offline, amount: offlineMilli }], { ...scale, mark: watermarkMilli }),
       `${percent(nodeMilli)} of ${formatMilliCpu(capacityMilli)}, watermark ${percent(watermarkMilli)}`,
     )
+    const { allowanceMilli, otAllowanceMilli } = allowance
+    const milli = milliCpuFormat([offlineMilli, allowanceMilli, otAllowanceMilli])
     add(
       'offline',
-      bar([{ ...offline, amount: offlineMilli }], { ...scale, mark: allowance.allowanceMilli }),
-      `${formatMilliCpu(offlineMilli)} of ${formatMilliCpu(allowance.allowanceMilli)} allowed, OT ${formatMilliCpu(allowance.otAllowanceMilli)}`,
+      bar([{ ...offline, amount: offlineMilli }], { ...scale, mark: allowanceMilli }),
+      `${milli(offlineMilli)} of ${milli(allowanceMilli)} allowed, OT ${milli(otAllowanceMilli)}`,
     )
   } else if (node?.usedMilli !== undefined) {
     add(

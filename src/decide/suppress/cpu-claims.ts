@@ -52,6 +52,8 @@ export interface AllowanceView {
   readonly blind: boolean
   /** What keeps OT from more. */
   readonly otBound: AllowanceBound
+  /** What the quotas of OT pods came to on the tick before. */
+  readonly otQuotasMilli: number | undefined
   /** The parts of BE pods on the tick before. */
   readonly split: BeSplit | undefined
 }
@@ -60,10 +62,13 @@ export interface AllowanceView {
 export function allowanceClaims(
   view: AllowanceView,
   config: Config,
-): { readonly claims: readonly Claim[]; readonly split?: BeSplit } {
+): { readonly claims: readonly Claim[]; readonly otQuotasMilli: number; readonly split?: BeSplit } {
   const { snapshot, pods, state, sharing, otBound } = view
   const root = rootClaim(view, config)
-  if (sharing === 'alone' && snapshot.unfollowed?.barsRoot !== true) return { claims: [root, ...otClaims(pods, state, otBound)] }
+  if (sharing === 'alone' && snapshot.unfollowed?.barsRoot !== true) {
+    const otQuotasMilli = lazily(state, otBound, view.otQuotasMilli)
+    return { claims: [root, ...otClaims(pods, { ...state, otAllowanceMilli: otQuotasMilli }, otBound)], otQuotasMilli }
+  }
   const { allowanceMilli } = state
   const be = pods.filter(
     ({ qosClass, reading }) => qosClass === 'BE' && reading.present && !isBeyondQuotas(reading, snapshot, sharing),
@@ -75,6 +80,7 @@ export function allowanceClaims(
   const split = splitBe(snapshot, be, { totalMilli, before: view.split }, config)
   return {
     claims: [root, ...otClaims(pods, { ...state, otAllowanceMilli }, otBound), ...beClaims(be, state, { totalMilli, split })],
+    otQuotasMilli: otAllowanceMilli,
     split,
   }
 }
@@ -132,6 +138,15 @@ function beClaims(
     }
     return [{ group: reading.group, kind: 'quota', value: quotaOf(milli), rule: 'suppressCpu', because }]
   })
+}
+
+/**
+ * What the quotas of OT pods come to while the root's holds all of them. That one follows the allowance down at once; theirs, which may be a hundred
+ * files, only when OT's part has fallen by more than the margin, or to its floor. So the jitter of a quiet node is one write and not a hundred.
+ */
+function lazily({ otAllowanceMilli, inputs }: SuppressionState, bound: AllowanceBound, before: number | undefined): number {
+  if (before === undefined || bound === 'floor' || before < otAllowanceMilli) return otAllowanceMilli
+  return before - otAllowanceMilli <= inputs.marginMilli ? before : otAllowanceMilli
 }
 
 /** OT has no group of its own: its allowance is split over its pods, beyond the least for each, in proportion to what they asked for. */

@@ -7,6 +7,7 @@
 import type { Config } from '../../config/types.ts'
 import type { ClassifiedPod, NodeSnapshot } from '../../model/index.ts'
 import { DEFAULT_PERIOD_US, MIN_QUOTA_US, quotaMilliCpu } from '../../model/index.ts'
+import { isObserved } from '../observed.ts'
 import { reasonable } from '../peak.ts'
 
 /** Kernel: the smallest quota there is, 1 ms in 100 ms. */
@@ -53,13 +54,14 @@ export function splitBe(
   config: Config,
 ): BeSplit {
   const judges = pace === 'calm' && nowMs - (before?.judgedMs ?? -Infinity) >= JUDGE_MS
+  const limited = config.limits.enabled && !isObserved('limits', config)
   const table = pods.toSorted(byUid).map((pod): Eater => {
     const { reading, askedMilli } = pod
     const part = before?.parts.get(reading.spec.uid)
     return {
       pod,
       share: Math.max(1, askedMilli),
-      mostMilli: config.limits.enabled && askedMilli > 0 ? askedMilli : Infinity,
+      mostMilli: limited && askedMilli > 0 ? askedMilli : Infinity,
       wantsMilli: judges ? wantOf(pod, part) : part?.wantsMilli,
     }
   })

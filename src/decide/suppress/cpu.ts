@@ -20,6 +20,7 @@ import type {
   SuppressionInputs,
   SuppressionState,
 } from '../../model/index.ts'
+import { isObserved } from '../observed.ts'
 import { allowanceClaims, firstLevel, firstOtLevel } from './cpu-claims.ts'
 import {
   type ClassUse,
@@ -51,6 +52,8 @@ export interface SuppressMemory {
   readonly steadiness?: SteadinessMemory
   readonly rungs?: CpuRungMemory
   readonly sharing?: Sharing
+  /** What the quotas of OT pods come to. */
+  readonly otQuotasMilli?: number
   /** Only while offline pods have quotas one by one. */
   readonly split?: BeSplit
 }
@@ -79,7 +82,9 @@ export function suppressCpu(
 ): Suppressed {
   if (!config.suppressCpu.enabled) return { claims: [], memory: {}, evicts: [] }
   const use = sumUse(pods, config.loop.calmMs)
-  const dwellMs = dwellInForce(memory.steadiness, config)
+  // Nothing comes of an allowance that is only observed, so no cut shows and nothing can swing; see also guardPressure().
+  const unheld = isObserved('suppressCpu', config)
+  const dwellMs = dwellInForce(unheld ? undefined : memory.steadiness, config)
   const measured = measure(snapshot, memory.measured, { untaggedMilli: use.untaggedMilli, dwellMs }, config)
   const { inputs, stale, blind } = measured
   if (inputs === undefined || isGathering(memory, measured.memory, snapshot.nowMs, config)) {
@@ -94,10 +99,17 @@ export function suppressCpu(
   const demandMilli = beDemand(use, memory, inputs.capacityMilli, config)
   const still = stale || isUnrenewed(inputs, config) || guard.mostMilli !== undefined
   const ot = regulateOt(view, { still, leftMilli: allowanceMilli - demandMilli }, clock, config)
-  const steadiness = watchSteadiness(memory.steadiness, { ...clock, allowanceMilli }, config)
-  const nodePermyriad = Math.round((inputs.nodeMilli * 10_000) / inputs.capacityMilli)
+  const steadiness = unheld ? undefined : watchSteadiness(memory.steadiness, { ...clock, allowanceMilli }, config)
   const rungs = cpuRungs(
-    { snapshot, pods, placement, allowanceMilli, atFloor, nodePermyriad, fresh: !stale, pressure: guard },
+    {
+      snapshot,
+      pods,
+      placement,
+      allowanceMilli,
+      atFloor,
+      fresh: !stale,
+      ...rungGrounds({ inputs, guard, allowanceMilli, unheld }),
+    },
     memory.rungs,
     config,
   )
@@ -109,11 +121,12 @@ export function suppressCpu(
     beDemandMilli: demandMilli,
     hot: (!blind && isHot(inputs, allowanceMilli, config)) || feelsPressure(guard) || rungs.state.inForce.length > 0,
     ...(guard.state === undefined ? {} : { pressure: guard.state }),
-    steadiness: steadiness.state,
+    steadiness: steadiness?.state ?? { turns: 0, dwellMs, swings: false },
     ladder: rungs.state,
   }
   const sharing = sharingOf(snapshot, pods, memory.sharing)
-  const held = allowanceClaims({ snapshot, pods, state, use, sharing, blind, otBound: ot.bound, split: memory.split }, config)
+  const { split, otQuotasMilli } = memory
+  const held = allowanceClaims({ snapshot, pods, state, use, sharing, blind, otBound: ot.bound, otQuotasMilli, split }, config)
   return {
     claims: [...held.claims, ...rungs.claims, ...unfollowedClaims(snapshot, pods, sharing)],
     state,
@@ -122,13 +135,36 @@ export function suppressCpu(
       allowance: allowance.level,
       otAllowance: ot.level,
       beDemandMilli: demandMilli,
-      steadiness: steadiness.memory,
       rungs: rungs.memory,
       sharing,
+      otQuotasMilli: held.otQuotasMilli,
       ...(held.split === undefined ? {} : { split: held.split }),
       ...(guard.memory === undefined ? {} : { pressure: guard.memory }),
+      ...(steadiness === undefined ? {} : { steadiness: steadiness.memory }),
     },
     evicts: rungs.evicts,
+  }
+}
+
+/**
+ * What rungs go by. An allowance that is only observed holds nobody: what offline work uses beyond it would not be used, and whether online work
+ * would wait all the same can't be told.
+ */
+function rungGrounds({
+  inputs: { nodeMilli, offlineMilli, capacityMilli },
+  guard,
+  allowanceMilli,
+  unheld,
+}: {
+  readonly inputs: SuppressionInputs
+  readonly guard: Guard
+  readonly allowanceMilli: number
+  readonly unheld: boolean
+}): Pick<Parameters<typeof cpuRungs>[0], 'nodePermyriad' | 'pressure'> {
+  const usedMilli = unheld ? nodeMilli - Math.max(0, offlineMilli - allowanceMilli) : nodeMilli
+  return {
+    nodePermyriad: Math.max(0, Math.round((usedMilli * 10_000) / capacityMilli)),
+    pressure: unheld ? { over: false, under: true } : guard,
   }
 }
 
@@ -157,12 +193,13 @@ function regulateAllowance(
 ): RegulatedAllowance {
   const { floorMilli, offlineMilli } = inputs
   const capMilli = placement.bestEffort.size * 1000
+  const unheld = isObserved('suppressCpu', config)
   // CPUs and settings may have changed since: a level outside of today's bounds is none.
   const leastMilli = Math.min(floorMilli, capMilli)
   const previous = within(memory.allowance ?? firstLevel(snapshot, use, config), leastMilli, capMilli)
   const target = boundedTarget(inputs, capMilli)
   const previousMilli = previous?.milli ?? target.milli
-  const guard = guardPressure(snapshot, memory.pressure, { previousMilli, leastMilli, floorMilli, offlineMilli }, config)
+  const guard = guardPressure(snapshot, memory.pressure, { previousMilli, leastMilli, floorMilli, offlineMilli, unheld }, config)
   const silence = { floorMilli: leastMilli, silentMs: silentMs(measured.memory, clock.nowMs) }
   const allowance = measured.stale
     ? cutBlindly(holdOrSink(previous, silence, clock, config), guard, clock)

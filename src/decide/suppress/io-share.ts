@@ -8,6 +8,7 @@
 import type { Config } from '../../config/types.ts'
 import type { IoState, NodeSnapshot } from '../../model/index.ts'
 import { ageMs } from '../../model/index.ts'
+import { isObserved } from '../observed.ts'
 
 /** Time between two cuts, and between two steps of growth: what one has done shows in the stalls of the next second. */
 const STEP_MS = 1000
@@ -74,13 +75,16 @@ export function regulateShare(
   const quiet = pressure.permyriad < exitPermyriad
   const over = pressure.permyriad > pressurePermyriad
   if (quiet) return { memory: grown({ ...rest, pressed: false, futile: false, seen: true }, nowMs, config), is: 'quiet' }
-  if (previous.futile) return { memory: grown({ ...rest, pressed: false, seen: true }, nowMs, config), is: 'futile' }
+  // No cut of a rule that only observes shows: one for each time that online work waits, and none that could prove futile.
+  const unheld = isObserved('suppressIo', config)
+  if (previous.futile && !unheld) return { memory: grown({ ...rest, pressed: false, seen: true }, nowMs, config), is: 'futile' }
   const { futileMs } = config.pressure
   const heldSinceMs = memory.heldSinceMs ?? nowMs
   if (!over && nowMs - heldSinceMs >= futileMs)
     return { memory: grown({ ...rest, pressed: false, seen: true, heldSinceMs }, nowMs, config), is: 'quiet' }
   const pressed = over || memory.pressed
   const held: IoMemory = { ...rest, pressed, seen: true, ...(over ? {} : { heldSinceMs }) }
+  if (unheld && memory.pressed) return { memory: held, is: 'hold' }
   if (!pressed || held.sharePermyriad > floorPermyriad)
     return { memory: over ? cut(held, pressure, nowMs, config) : held, is: over ? 'cut' : 'hold' }
   const floorSinceMs = memory.floorSinceMs ?? nowMs

@@ -15,6 +15,7 @@ import type {
   MemoryRung,
   NodeSnapshot,
   OfflineClass,
+  QosClass,
 } from '../../model/index.ts'
 import { hasEnded, isOffline, parentGroup, qosRoot } from '../../model/index.ts'
 import { reasonable } from '../peak.ts'
@@ -41,9 +42,9 @@ export interface HeldHigh {
   readonly availablePermyriad: number
 }
 
-interface OfflinePod {
-  readonly pod: ClassifiedPod
-  readonly rung: HighRung
+/** The rung that reclaims from pods of a class; undefined for one that none reclaims from. */
+function rungOf(qosClass: QosClass): HighRung | undefined {
+  return HIGH_RUNGS.find((high) => high.qosClass === qosClass)?.rung
 }
 
 /** memory.high of the offline pods of one tick. */
@@ -54,7 +55,7 @@ export class HighClaims {
   readonly impossible: string | undefined
   readonly #snapshot: NodeSnapshot
   readonly #config: Config
-  readonly #pods: readonly OfflinePod[]
+  readonly #pods: readonly ClassifiedPod[]
 
   constructor(snapshot: NodeSnapshot, pods: readonly ClassifiedPod[], config: Config) {
     const { dialect, knobs } = snapshot.capabilities
@@ -63,19 +64,16 @@ export class HighClaims {
     this.impossible = this.kind === undefined && !own.usable ? own.reason : undefined
     this.#snapshot = snapshot
     this.#config = config
-    this.#pods = pods.flatMap((pod) => {
-      const found = HIGH_RUNGS.find(({ qosClass }) => qosClass === pod.qosClass)
-      return found === undefined || !pod.reading.present ? [] : [{ pod, rung: found.rung }]
-    })
+    this.#pods = pods.filter(({ qosClass, reading }) => isOffline(qosClass) && reading.present)
   }
 
   hasPods(qosClass: OfflineClass): boolean {
-    return this.#pods.some(({ pod }) => pod.qosClass === qosClass)
+    return this.#pods.some((pod) => pod.qosClass === qosClass)
   }
 
   /** Whether some pod of the class is held to what it should be, as last read from the kernel. */
   isInForce(highs: ReadonlyMap<string, HeldHigh>, qosClass: OfflineClass): boolean {
-    return this.#pods.some(({ pod }) => {
+    return this.#pods.some((pod) => {
       const bytes = pod.qosClass === qosClass ? highs.get(pod.reading.spec.uid)?.bytes : undefined
       const now = this.#actual(pod)
       return bytes !== undefined && now !== undefined && now <= bytes
@@ -85,10 +83,12 @@ export class HighClaims {
   /** Limits that stand in the kernel, as an agent before this one has left them. */
   found(availablePermyriad: number): ReadonlyMap<string, HeldHigh> {
     const found = new Map<string, HeldHigh>()
-    for (const { pod, rung } of this.#pods) {
+    for (const pod of this.#pods) {
+      const rung = rungOf(pod.qosClass)
       const bytes = this.#actual(pod)
       const workingSetBytes = Math.round(reasonable(pod.reading.use?.value.workingSetBytes) ?? 0)
-      if (bytes !== undefined) found.set(pod.reading.spec.uid, { rung, bytes, workingSetBytes, availablePermyriad })
+      if (bytes !== undefined && rung !== undefined)
+        found.set(pod.reading.spec.uid, { rung, bytes, workingSetBytes, availablePermyriad })
     }
     return found
   }
@@ -108,8 +108,10 @@ export class HighClaims {
   ): ReadonlyMap<string, HeldHigh> {
     const held = new Map<string, HeldHigh>()
     if (ladder.inForce.length === 0 || this.kind === undefined) return held
-    for (const { pod, rung } of this.#pods) {
+    for (const pod of this.#pods) {
       const { uid } = pod.reading.spec
+      const rung = rungOf(pod.qosClass)
+      if (rung === undefined) continue
       const was = known.get(uid)
       const isOn = ladder.inForce.includes(rung)
       const isEntered = isOn && !ladder.before.includes(rung)
@@ -156,9 +158,12 @@ export class HighClaims {
   claims(held: ReadonlyMap<string, HeldHigh>, inForce: readonly MemoryRung[]): Claim[] {
     const { kind } = this
     if (kind === undefined) return []
-    return this.#pods.flatMap(({ pod, rung }): Claim[] => {
+    // On most nodes at most times, and on every tick.
+    if (inForce.length === 0) return []
+    return this.#pods.flatMap((pod): Claim[] => {
       const high = held.get(pod.reading.spec.uid)
-      if (high === undefined || !inForce.includes(rung) || !isOffline(pod.qosClass)) return []
+      const rung = rungOf(pod.qosClass)
+      if (high === undefined || rung === undefined || !inForce.includes(rung) || !isOffline(pod.qosClass)) return []
       const { bytes, workingSetBytes, availablePermyriad } = high
       const { enterPermyriad } = this.#config[rung]
       const { qosClass } = pod

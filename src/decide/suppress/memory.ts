@@ -25,6 +25,7 @@ import type {
 } from '../../model/index.ts'
 import { ageMs, EVICTING_RUNGS, isOffline, MEMORY_RUNGS } from '../../model/index.ts'
 import { defined } from '../defined.ts'
+import { isObserved } from '../observed.ts'
 import { reasonable } from '../peak.ts'
 import { climb, type LadderMemory, type RungView } from './ladder.ts'
 import { HIGH_RUNGS, type HeldHigh, HighClaims, protectionClaims } from './memory-claims.ts'
@@ -164,6 +165,8 @@ function isOwnDoing(highs: HighClaims, { highs: held }: MemoryLadderMemory): boo
  */
 function watchStalls(snapshot: NodeSnapshot, { measured, highs, held }: RungContext, config: Config): StallMemory | undefined {
   const { stalls, ladder } = held
+  // Rungs that are only observed have not been tried.
+  if (isObserved('suppressMemory', config)) return undefined
   if (measured.pressureUnknown) return stalls
   if ((measured.pressurePermyriad ?? 0) <= config.suppressMemory.pressurePermyriad) return undefined
   const mayClimb = (name: MemoryRung): boolean =>

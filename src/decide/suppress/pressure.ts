@@ -50,6 +50,8 @@ export interface Guarded {
   readonly floorMilli: number
   /** What offline work uses. */
   readonly offlineMilli: number
+  /** The rule only observes: offline work is not held to the allowance. No cut shows then, so there is one for each time that online work waits. */
+  readonly unheld?: boolean
 }
 
 /** What the guard says on this tick. */
@@ -87,19 +89,21 @@ export function guardPressure(
   if (felt === undefined) return memory === undefined ? OFF : silence(memory, guarded, config)
   const bounds = boundsOf(felt.source, config)
   const { futileMs } = config.pressure
+  const { unheld = false } = guarded
   const atFloor = guarded.previousMilli <= guarded.leastMilli
   const waits = felt.permyriad >= bounds.exit
   // What one source has proved says nothing of another: they do not count in the same units.
   const before = memory?.source === felt.source ? memory : undefined
-  const { heldSinceMs = nowMs, ...kept } = prove(before, { ...felt, nowMs, waits, atFloor }, config)
+  const { heldSinceMs = nowMs, ...kept } = prove(before, { ...felt, nowMs, waits, atFloor: atFloor && !unheld }, config)
   const told = { ...felt, boundPermyriad: bounds.bound }
-  if (!waits) return quiet(kept, told)
+  if (!waits) return quiet(unheld ? uncut(kept) : kept, told)
   if (kept.futile === true && felt.permyriad <= bounds.bound + toleratedOf(kept, futileMs)) return futile(kept, told)
   const over = felt.permyriad > bounds.bound
   if (!over && nowMs - heldSinceMs >= futileMs) return quiet({ ...kept, heldSinceMs }, told)
   const waiting: PressureMemory = over ? kept : { ...kept, heldSinceMs }
   // A cut of what is not used would give online work nothing, and cost offline work its way back up.
-  const worthwhile = !atFloor && guarded.offlineMilli > guarded.floorMilli
+  const mayCut = !unheld || kept.cutAtMs === undefined
+  const worthwhile = mayCut && !atFloor && guarded.offlineMilli > guarded.floorMilli
   const is = over && (worthwhile || isCooling(kept, nowMs, config)) ? 'cut' : 'hold'
   const cuts = over && worthwhile && !isCooling(kept, nowMs, config)
   return {
@@ -197,6 +201,10 @@ function quiet(memory: PressureMemory, told: Omit<CpuPressureState, 'is'>): Guar
 
 function futile(memory: PressureMemory, told: Omit<CpuPressureState, 'is'>): Guard {
   return { state: { ...told, is: 'futile' }, memory, over: false, under: true, silent: false }
+}
+
+function uncut({ cutAtMs: _cut, ...kept }: PressureMemory): PressureMemory {
+  return kept
 }
 
 /** A cut shows in the readings once they have been averaged over a time that lies wholly after it. */

@@ -3,8 +3,9 @@
  * CPUs that one pod has for itself.
  */
 import type { CpuSet, CpuTopology } from '../../cpu/index.ts'
-import type { Decision, PlacementState, QosClass, TickRecord } from '../../model/index.ts'
-import { AgentError, isExclusive, isOffline, podKey, QOS_CLASSES } from '../../model/index.ts'
+import type { Decision, QosClass, TickRecord } from '../../model/index.ts'
+import { AgentError, isExclusive, podKey, QOS_CLASSES } from '../../model/index.ts'
+import { boundCpus, classCpus, cpusInForce, type CpusInForce, narrowedText } from '../cpus-in-force.ts'
 import { count, spread } from '../layout.ts'
 
 export interface CpuExplanation {
@@ -21,14 +22,27 @@ export interface CpuExplanation {
   /** Whose the other threads of the core are. */
   readonly siblingOwners: readonly { readonly cpu: number; readonly owner: string }[]
   readonly cacheCpus: string
-  readonly sets: readonly { readonly name: string; readonly contains: boolean; readonly cpus: string }[]
-  /** Pods that no cpuset binds may run anywhere, whatever the sets say. */
-  readonly classes: readonly {
-    readonly qosClass: QosClass
-    readonly may: boolean
-    readonly pods: number
-    readonly bound: number
-  }[]
+  readonly sets: readonly CpuSetExplanation[]
+  readonly classes: readonly CpuClassExplanation[]
+}
+
+export interface CpuSetExplanation {
+  readonly name: string
+  readonly contains: boolean
+  readonly cpus: string
+  /** What it was before cpuNarrow took CPUs from it. */
+  readonly narrowedFrom?: string
+}
+
+/** Pods that no cpuset binds may run anywhere, whatever the sets say. */
+export interface CpuClassExplanation {
+  readonly qosClass: QosClass
+  /** Whether the CPU is one of those of the class. */
+  readonly may: boolean
+  /** Pods of the class; those of them that may run on this CPU; those that are bound to any CPUs. */
+  readonly pods: number
+  readonly here: number
+  readonly bound: number
 }
 
 /** Throws AgentError E_NO_SUBJECT for a CPU that is not online. */
@@ -38,8 +52,8 @@ export function explainCpu(id: number, { snapshot, decision }: TickRecord): CpuE
   if (cpu === undefined) {
     throw new AgentError('E_NO_SUBJECT', `no CPU ${id} is online; online are ${topology.online.toString()}`)
   }
-  const { placement } = decision
   const siblings = topology.siblingsOf(id)
+  const inForce = cpusInForce(decision)
   return {
     is: 'cpu',
     cpu: id,
@@ -47,51 +61,69 @@ export function explainCpu(id: number, { snapshot, decision }: TickRecord): CpuE
     socket: cpu.socket,
     node: cpu.node,
     cache: cpu.cache,
-    owner: ownerOf(id, decision),
+    owner: ownerOf(id, decision, inForce),
     siblings: siblings.toString(),
     siblingOwners: [...siblings]
       .filter((other) => other !== id)
-      .map((other) => ({ cpu: other, owner: ownerOf(other, decision) })),
+      .map((other) => ({ cpu: other, owner: ownerOf(other, decision, inForce) })),
     cacheCpus: topology.caches.find((cache) => cache.id === cpu.cache)?.cpus.toString() ?? '',
-    sets: (
-      [
-        ['reserved', placement.reserved],
-        ['online pool', placement.pool],
-        ['dedicated', placement.dedicated],
-        ['best effort', placement.bestEffort],
-      ] as const
-    ).map(([name, set]) => ({ name, contains: set.has(id), cpus: set.toString() })),
-    classes: QOS_CLASSES.map((qosClass) => {
-      const pods = decision.pods.filter((pod) => pod.qosClass === qosClass)
-      const bound = pods.filter(({ reading }) => decision.desired.get(reading.group, 'cpuset') !== undefined)
-      const own = placement.exclusive.filter((one) => one.qosClass === qosClass).length
-      const onPool = isExclusive(qosClass) && pods.length > own && placement.pool.has(id)
-      return { qosClass, may: onPool || mayUse(qosClass, id, placement), pods: pods.length, bound: bound.length }
-    }),
+    sets: setsOf(id, decision, inForce),
+    classes: QOS_CLASSES.map((qosClass) => classOf(qosClass, id, { decision, inForce })),
   }
 }
 
-function mayUse(qosClass: QosClass, cpu: number, placement: PlacementState): boolean {
-  if (isOffline(qosClass)) return placement.bestEffort.has(cpu)
-  if (isExclusive(qosClass)) return placement.exclusive.some((one) => one.qosClass === qosClass && one.cpus.has(cpu))
-  return placement.pool.has(cpu) || (qosClass === 'SYSTEM' && placement.reserved.has(cpu))
+function setsOf(cpu: number, { placement }: Decision, { bestEffort, narrowedFrom }: CpusInForce): readonly CpuSetExplanation[] {
+  const explained = (name: string, set: CpuSet): CpuSetExplanation => {
+    return { name, contains: set.has(cpu), cpus: set.toString() }
+  }
+  return [
+    explained('reserved', placement.reserved),
+    explained('online pool', placement.pool),
+    explained('dedicated', placement.dedicated),
+    {
+      ...explained('best effort', bestEffort),
+      ...(narrowedFrom === undefined ? {} : { narrowedFrom: narrowedFrom.toString() }),
+    },
+  ]
 }
 
-function ownerOf(cpu: number, { placement, pods }: Decision): string {
+function classOf(
+  qosClass: QosClass,
+  cpu: number,
+  { decision, inForce }: { readonly decision: Decision; readonly inForce: CpusInForce },
+): CpuClassExplanation {
+  const { placement } = decision
+  const pods = decision.pods.filter((pod) => pod.qosClass === qosClass)
+  const own = placement.exclusive.filter((one) => one.qosClass === qosClass).length
+  const onPool = isExclusive(qosClass) && pods.length > own && placement.pool.has(cpu)
+  const may = onPool || classCpus(qosClass, decision, inForce).has(cpu)
+  const sets = pods.map(({ reading }) => boundCpus(decision, reading))
+  const here = sets.filter((set) => set?.has(cpu) ?? true).length
+  return { qosClass, may, pods: pods.length, here, bound: sets.filter((set) => set !== undefined).length }
+}
+
+function ownerOf(cpu: number, { placement, pods }: Decision, inForce: CpusInForce): string {
   const nameOf = (uid: string): string => {
     const pod = pods.find(({ reading }) => reading.spec.uid === uid)
     return pod === undefined ? uid : podKey(pod.reading.spec)
   }
   const own = placement.exclusive.find(({ cpus }) => cpus.has(cpu))
   const pin = placement.pinned.find(({ cpus }) => cpus.has(cpu))
-  const offline = pin === undefined ? 'offline pods' : `offline pods, of BE only ${nameOf(pin.uid)}`
-  const shared = placement.bestEffort.has(cpu)
+  const narrowed = narrowedText(inForce)
+  const note = narrowed === undefined ? '' : `, ${narrowed}`
+  // A pod whose own CPUs the rung has taken shares those of others.
+  const offline = pin === undefined || narrowed !== undefined ? 'offline pods' : `offline pods, of BE only ${nameOf(pin.uid)}`
+  const isTaken = inForce.narrowedFrom?.has(cpu) === true && !inForce.bestEffort.has(cpu)
+  const taken = isTaken ? `: offline pods are ${narrowed ?? ''}` : ''
   if (own !== undefined) {
-    const others = own.shared.has(cpu) ? `${offline} may run there too` : 'nobody else runs there'
+    const others = own.shared.has(cpu) && !isTaken ? `${offline} may run there too${note}` : `nobody else runs there${taken}`
     return `${own.qosClass} pod ${nameOf(own.uid)}; ${others}`
   }
-  if (placement.dedicated.has(cpu)) return `dedicated to ${offline}`
-  if (placement.pool.has(cpu)) return `the online pool; ${shared ? `${offline} may run there too` : 'no offline pod runs there'}`
+  if (placement.dedicated.has(cpu)) return `dedicated to ${offline}${note}`
+  if (placement.pool.has(cpu)) {
+    const may = inForce.bestEffort.has(cpu)
+    return `the online pool; ${may ? `${offline} may run there too${note}` : `no offline pod runs there${taken}`}`
+  }
   return placement.reserved.has(cpu)
     ? 'reserved for the system; no offline pod runs there'
     : 'outside of what the group of all pods may use'
@@ -100,14 +132,18 @@ function ownerOf(cpu: number, { placement, pods }: Decision): string {
 /** What a pod has for itself, and why it is there; undefined for a pod that shares the CPUs of its class. */
 export function ownCpusText(uid: string, { snapshot, decision }: TickRecord): string | undefined {
   const { exclusive, pinned } = decision.placement
+  const inForce = cpusInForce(decision)
+  const narrowed = narrowedText(inForce)
   const own = exclusive.find((one) => one.uid === uid)
   if (own === undefined) {
     const pin = pinned.find((one) => one.uid === uid)
     return pin === undefined
       ? undefined
-      : `${spread(pin.cpus)} (${placeText(pin.cpus, snapshot.topology)}): no other BE pod runs there`
+      : `${spread(pin.cpus)} (${placeText(pin.cpus, snapshot.topology)}): ` +
+          (narrowed === undefined ? 'no other BE pod runs there' : `no longer its own, while offline pods are ${narrowed}`)
   }
-  const others = own.shared.isEmpty ? 'nobody else runs there' : `offline pods may use ${spread(own.shared)} too`
+  const shared = own.shared.intersect(inForce.bestEffort)
+  const others = shared.isEmpty ? 'nobody else runs there' : `offline pods may use ${spread(shared)} too`
   return (
     `${spread(own.cpus)} (${placeText(own.cpus, snapshot.topology)}): ${others}. They were the best that were free when the pod came ` +
     '(fewest sockets, NUMA nodes and caches), and it stays on them'

@@ -15,7 +15,7 @@ import type {
   ResourceState,
   TickRecord,
 } from '../../model/index.ts'
-import { AgentError, isOffline, isQuota, podKey, quotaMilliCpu } from '../../model/index.ts'
+import { AgentError, isOffline, isQuota, podKey, quotaMilliCpu, regulatesCpu } from '../../model/index.ts'
 import { type ContainerExplanation, explainContainers } from './containers.ts'
 import { type CpuExplanation, explainCpu, ownCpusText } from './cpu.ts'
 import { explainInputs, type InputExplanation, type Need, needsOf } from './inputs.ts'
@@ -25,6 +25,7 @@ import { count, formatDuration } from '../layout.ts'
 import { renderClassBecause, renderFinding } from '../render.ts'
 import { renderEviction, renderMemory, renderWish } from '../render-ladder.ts'
 import { renderClassIdentity } from '../render-identity.ts'
+import { observedOffer } from '../observed.ts'
 import { renderAmount, renderOfferBecause, renderTerm } from '../render-offer.ts'
 import { renderSuppression } from '../render-squeeze.ts'
 import { renderSalesStop, salesStop } from '../sales.ts'
@@ -90,6 +91,8 @@ export interface ResourceExplanation {
   readonly bound?: string
   readonly terms: readonly { readonly name: string; readonly value: number; readonly text: string }[]
   readonly because?: string
+  /** What would be offered, while the rule only observes. */
+  readonly observed?: string
   /** Why no more than what is allocated is offered; undefined while sales go on. */
   readonly hold?: string
   readonly allocatedUnits?: number
@@ -179,8 +182,11 @@ function isBeside({ qosClass, reading }: ClassifiedPod): boolean {
 
 /** The knobs of some groups, and what their rules went by. */
 function knobParts(groups: readonly GroupPath[], view: KnobView) {
-  const { desired } = view.record.decision
-  const claims = groups.flatMap((group) => [...(desired.ofGroup(group)?.values() ?? [])].map(({ winner }) => winner))
+  const { desired, observed } = view.record.decision
+  const tables = observed === undefined ? [desired] : [desired, observed.desired]
+  const claims = groups.flatMap((group) =>
+    tables.flatMap((table) => [...(table.ofGroup(group)?.values() ?? [])].map(({ winner }) => winner)),
+  )
   return {
     knobs: groups.flatMap((group) => explainKnobs(group, view)),
     inputs: explainInputs(needsOf(claims), view.record.snapshot, view.nowMs),
@@ -205,10 +211,18 @@ function suppressedText(pod: ClassifiedPod, { record: { snapshot, decision }, no
 function squeezeText(
   { qosClass, askedMilli, reading: { group } }: ClassifiedPod,
   { actual }: TickRecord['snapshot'],
-  { suppression }: Decision,
+  decision: Decision,
 ): readonly string[] {
+  const { suppression } = decision
   const quota = actual.get(group, 'quota')?.value
-  if (suppression === undefined || !isOffline(qosClass) || !isQuota(quota) || quotaMilliCpu(quota) >= askedMilli) return []
+  if (
+    suppression === undefined ||
+    !regulatesCpu(decision) ||
+    !isOffline(qosClass) ||
+    !isQuota(quota) ||
+    quotaMilliCpu(quota) >= askedMilli
+  )
+    return []
   return [`it has less CPU than it asked for: ${renderSuppression(suppression)}`]
 }
 
@@ -245,10 +259,12 @@ function explainResource(
   const offer = decision.offers.find((candidate) => candidate.resource === resource)
   const state = resources.find((candidate) => candidate.resource === resource)
   const { resource: _resource, ...kubelet } = state ?? {}
+  const observed = observedOffer(resource, decision)
   return {
     is: 'resource',
     resource,
     ...(offer === undefined ? { terms: [] } : offerParts(resource, offer)),
+    ...(observed === undefined ? {} : { observed }),
     ...holdParts(decision),
     ...('fullName' in kubelet ? { kubelet } : {}),
     inputs: offer === undefined ? [] : explainInputs(OFFER_NEEDS[resource], snapshot, nowMs),

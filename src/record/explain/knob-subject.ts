@@ -31,7 +31,9 @@ export function explainKnobSubject(
   const kind = kindNamed(name, record.snapshot.capabilities)
   const group = groupAt(place, record)
   const capability = record.snapshot.capabilities.knobs[kind]
-  const resolved = record.decision.desired.get(group, kind)
+  const { desired, observed } = record.decision
+  // What would be desired has every claim of the knob.
+  const resolved = observed?.desired.get(group, kind) ?? desired.get(group, kind)
   const claims = resolved === undefined ? [] : [resolved.winner, ...resolved.losers]
   return {
     is: 'knob',
@@ -84,6 +86,7 @@ export function knownGroups({ snapshot, decision }: TickRecord): ReadonlySet<Gro
   return new Set([
     ...snapshot.actual.groups(),
     ...decision.desired.groups(),
+    ...(decision.observed?.desired.groups() ?? []),
     ...decision.pods.flatMap(({ reading }) => [reading.group, ...reading.childGroups]),
   ])
 }

@@ -16,6 +16,7 @@ import type {
 import { IoLimits, isSuccess, KNOB_KINDS, parentGroup, sameValue } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
 import { count, formatDuration } from '../layout.ts'
+import { type ObservedClaim, observedClaims } from '../observed.ts'
 import { renderBecause, renderOutcome, renderStep, renderStepBecause, renderValue } from '../render.ts'
 
 interface ClaimExplanation {
@@ -33,6 +34,8 @@ export interface KnobExplanation {
   readonly desired?: string
   readonly winner?: ClaimExplanation
   readonly losers: readonly ClaimExplanation[]
+  /** What rules want of it that only observe; left out where none does. */
+  readonly observed?: readonly ObservedClaim[]
   /** What the knob held before the agent first wrote it; undefined if it never did. */
   readonly original?: string
   readonly lastWrite?: { readonly text: string; readonly because: string; readonly outcome: string; readonly agoMs: number }
@@ -56,6 +59,7 @@ export function explainKnobs(group: GroupPath, view: KnobView): readonly KnobExp
     const { record, writes } = view
     const known =
       record.decision.desired.get(group, kind) !== undefined ||
+      record.decision.observed?.desired.get(group, kind) !== undefined ||
       record.snapshot.actual.get(group, kind) !== undefined ||
       record.journaled.get(group, kind) !== undefined ||
       writes.get(group, kind) !== undefined
@@ -72,6 +76,7 @@ export function explainKnob(group: GroupPath, kind: KnobKind, view: KnobView): K
   const last = view.writes.get(group, kind)
   const tried = record.results.some(({ step }) => step.group === group && step.kind === kind)
   const planned = tried ? undefined : record.plan.find((step) => step.group === group && step.kind === kind)
+  const observed = observedClaims(group, kind, record.decision)
   const note = tried || planned !== undefined ? undefined : differenceNote(group, kind, now?.value, record)
   return {
     group,
@@ -81,6 +86,7 @@ export function explainKnob(group: GroupPath, kind: KnobKind, view: KnobView): K
       ? {}
       : { desired: renderValue(kind, resolved.setting.value), winner: explainClaim(resolved.winner) }),
     losers: (resolved?.losers ?? []).map(explainClaim),
+    ...(observed.length === 0 ? {} : { observed }),
     ...(journaled === undefined ? {} : { original: renderValue(kind, journaled.original) }),
     ...(last === undefined ? {} : { lastWrite: explainWrite(last, nowMs) }),
     ...(planned === undefined ? {} : { planned: `${renderStep(planned)}: ${renderStepBecause(planned.because)}` }),

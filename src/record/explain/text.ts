@@ -4,12 +4,13 @@
  * else.
  */
 import { formatBytes, formatMilliCpu, formatPermyriad, groupName } from '../../model/index.ts'
-import type { CpuExplanation } from './cpu.ts'
+import type { CpuClassExplanation, CpuExplanation } from './cpu.ts'
 import type { Explanation, GroupExplanation, PodExplanation, ResourceExplanation } from './explain.ts'
 import type { InputExplanation } from './inputs.ts'
 import type { KnobExplanation } from './knob.ts'
 import type { KnobSubjectExplanation } from './knob-subject.ts'
 
+import { narrowedSpread } from '../cpus-in-force.ts'
 import { count, formatDuration, labelled, spread, table } from '../layout.ts'
 
 const COLUMN = 14
@@ -128,6 +129,9 @@ function knobFacts(knob: KnobExplanation): readonly (readonly [label: string, te
     ['wanted', knob.desired ?? 'nothing: no rule claims it'],
     ...told('because', winner === undefined ? undefined : `${winner.because} (rule ${winner.rule})`),
     ...knob.losers.map((loser) => ['lost', `${loser.value}: ${loser.because} (rule ${loser.rule})`] as const),
+    ...(knob.observed ?? []).map(
+      ({ wins, value, because }) => [wins ? 'would be' : 'would lose', `${value}: ${because}`] as const,
+    ),
     ...told('planned', knob.planned),
     ...told('note', knob.note),
     ...told('others', knob.drift),
@@ -156,16 +160,16 @@ function cpuLines(cpu: CpuExplanation): readonly string[] {
     ...row('cache', `CPUs ${spread(cpu.cacheCpus)} share its last-level cache`),
     '',
     'sets',
-    ...cpu.sets.flatMap((set) => labelled(`  ${set.contains ? 'in' : 'not in'} ${set.name}`, spread(set.cpus), COLUMN + 8)),
+    ...cpu.sets.flatMap((set) => labelled(`  ${set.contains ? 'in' : 'not in'} ${set.name}`, narrowedSpread(set), COLUMN + 8)),
     '',
-    ...table([['class', 'may use it', 'pods'], ...cpu.classes.map(classRow)], ['left', 'left', 'left']),
+    ...table([['class', 'may use it', 'pods that may'], ...cpu.classes.map(classRow)], ['left', 'left', 'left']),
   ]
 }
 
-function classRow({ qosClass, may, pods, bound }: CpuExplanation['classes'][number]): readonly string[] {
+function classRow({ qosClass, may, pods, here, bound }: CpuClassExplanation): readonly string[] {
   const unbound = pods - bound
   const note = unbound > 0 ? ` (${unbound} not bound to any CPUs)` : ''
-  return [qosClass, may ? 'yes' : 'no', `${pods}${note}`]
+  return [qosClass, may ? 'yes' : 'no', pods === 0 ? '0' : `${here} of ${pods}${note}`]
 }
 
 function resourceLines(resource: ResourceExplanation): readonly string[] {
@@ -177,6 +181,7 @@ function resourceLines(resource: ResourceExplanation): readonly string[] {
       offeredUnits === undefined ? 'nothing was decided' : `${count(offeredUnits, 'unit')} of ${unit} (${amount})`,
     ),
     ...(resource.because === undefined ? [] : row('because', resource.because)),
+    ...(resource.observed === undefined ? [] : row('would be', resource.observed)),
     ...(resource.bound === undefined ? [] : row('bound by', resource.bound)),
     ...(resource.hold === undefined ? [] : row('hold', resource.hold)),
     ...(resource.allocatedUnits === undefined ? [] : row('allocated', count(resource.allocatedUnits, 'unit'))),

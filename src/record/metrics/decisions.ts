@@ -61,6 +61,7 @@ type Decider = RuleName | 'none'
 export class DecisionMetrics {
   readonly #families: Families
   readonly #held = new Map<ClaimCode, number>()
+  readonly #told = new Map<ClaimCode, number>()
 
   constructor(families: Families) {
     this.#families = families
@@ -82,7 +83,11 @@ export class DecisionMetrics {
       const { code } = winner.because
       this.#held.set(code, (this.#held.get(code) ?? 0) + 1)
     })
-    this.#held.forEach((knobs, reason) => this.#families.decisions.knobs.set({ rule: RULE_OF[reason], reason }, knobs))
+    this.#held.forEach((knobs, reason) => {
+      if (this.#told.get(reason) === knobs) return
+      this.#told.set(reason, knobs)
+      this.#families.decisions.knobs.set({ rule: RULE_OF[reason], reason }, knobs)
+    })
   }
 }
 
@@ -126,6 +131,7 @@ function reasonOf(change: Change): readonly [Decider, string] | undefined {
     case 'pod':
     case 'finding':
     case 'error':
+    case 'released':
     case 'drift':
     case 'blockedRung':
     case 'pressure':

@@ -9,13 +9,21 @@ import type {
   EvictionOutcome,
   EvictionsView,
   LadderState,
-  MemoryState,
   NodeSnapshot,
   Rung,
   SuppressionState,
   TickRecord,
 } from '../../model/index.ts'
-import { ALLOWANCE_BOUNDS, CPU_RUNGS, EVICTION_OUTCOMES, isSuccess, MEMORY_RUNGS, NO_EVICTIONS } from '../../model/index.ts'
+import {
+  ALLOWANCE_BOUNDS,
+  CPU_RUNGS,
+  EVICTION_OUTCOMES,
+  isSuccess,
+  MEMORY_RUNGS,
+  NO_EVICTIONS,
+  onlyObserves,
+  regulatesCpu,
+} from '../../model/index.ts'
 import { salesStop } from '../sales.ts'
 import type { Families } from './families.ts'
 import { oneHot, setOrRemove, toCores, toRatio } from './set.ts'
@@ -40,10 +48,12 @@ export class LadderMetrics {
 
   tick(record: TickRecord): void {
     const { snapshot, decision } = record
-    this.#allowance(decision.suppression)
-    this.#guard(decision.suppression)
-    this.#ladder(CPU_RUNGS, decision.suppression?.ladder)
-    this.#memory(decision.memory)
+    // Alerts and dashboards take these for what is in force: a rule that only observes has none, as if it were off.
+    const suppression = regulatesCpu(decision) ? decision.suppression : undefined
+    this.#allowance(suppression)
+    this.#guard(suppression)
+    this.#ladder(CPU_RUNGS, suppression?.ladder)
+    this.#memory(decision)
     this.#io(decision)
     this.#online(snapshot)
     this.#evicted(snapshot.evictions)
@@ -104,15 +114,16 @@ export class LadderMetrics {
     }
   }
 
-  #memory(state: MemoryState | undefined): void {
-    setOrRemove(this.#families.node.memoryAvailableRatio, toRatio(state?.availablePermyriad))
-    this.#ladder(MEMORY_RUNGS, state?.ladder)
+  #memory(decision: Decision): void {
+    setOrRemove(this.#families.node.memoryAvailableRatio, toRatio(decision.memory?.availablePermyriad))
+    this.#ladder(MEMORY_RUNGS, onlyObserves(decision, 'suppressMemory') ? undefined : decision.memory?.ladder)
   }
 
   #io(decision: Decision): void {
     const { suppress, resource } = this.#families
-    setOrRemove(suppress.ioShare, toRatio(decision.io?.sharePermyriad))
-    setOrRemove(suppress.ioMissing, decision.io?.missingDevices.length)
+    const io = onlyObserves(decision, 'suppressIo') ? undefined : decision.io
+    setOrRemove(suppress.ioShare, toRatio(io?.sharePermyriad))
+    setOrRemove(suppress.ioMissing, io?.missingDevices.length)
     resource.salesStopped.set(salesStop(decision) === undefined ? 0 : 1)
   }
 
@@ -139,7 +150,7 @@ export class LadderMetrics {
 
   /** Once for each time that the node goes above the watermark, and only if a tighter quota answers it: one that is low already need not. */
   #reaction({ snapshot, decision, results, tookMs, aboveSinceMs }: TickRecord): void {
-    const inputs = decision.suppression?.inputs
+    const inputs = regulatesCpu(decision) ? decision.suppression?.inputs : undefined
     if (inputs === undefined || inputs.nodeMilli <= inputs.watermarkMilli) {
       this.#aboveMs = undefined
       return

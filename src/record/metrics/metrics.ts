@@ -12,6 +12,7 @@ import type {
   FindingCode,
   Mode,
   NodeSignals,
+  OfflineResource,
   OutcomeKind,
   ResourceState,
   TickRecord,
@@ -22,6 +23,7 @@ import type { RecordingState } from '../recording/index.ts'
 import { sumClasses } from '../classes.ts'
 import { DecisionMetrics, OFFER_BOUNDS } from './decisions.ts'
 import { createFamilies, type Families } from './families.ts'
+import { GuardBeatMetrics } from './guard-beats.ts'
 import { LadderMetrics } from './ladders.ts'
 import { NodeMetrics } from './node.ts'
 import { PodMetrics } from './pods.ts'
@@ -67,6 +69,7 @@ export class Metrics {
   readonly #decisions = new DecisionMetrics(this.#families)
   readonly #node = new NodeMetrics(this.#families)
   readonly #process = new ProcessMetrics(this.#families)
+  readonly #beats = new GuardBeatMetrics(this.#families)
   /** How each source, rule and sink goes. */
   readonly runs = new RunMetrics(this.#families)
   readonly #pods: PodMetrics
@@ -77,6 +80,9 @@ export class Metrics {
   /** Times that rules abstained in the tick before; none told yet. */
   #abstained: number | undefined
   readonly #resources = new Map<string, ResourceState>()
+  /** Of the last calm tick: most of them show the very objects of the one before. */
+  #calmShown: Partial<Pick<Decision, 'findings' | 'identity'>> = {}
+  readonly #bounds = new Map<OfflineResource, string>()
 
   constructor({ version, startedWallMs, maxPodSeries }: MetricsOptions) {
     const { agent, workload } = this.#families
@@ -134,11 +140,8 @@ export class Metrics {
   }
 
   guardBeat(lateMs: number, late: boolean): void {
-    const { agent } = this.#families
-    agent.guardBeats.inc()
-    agent.guardBeatLateness.observe(Math.max(0, lateMs) / 1000)
     this.#process.guardBeat(lateMs)
-    if (late) agent.lateGuardBeats.inc()
+    this.#beats.take(lateMs, late)
   }
 
   resources(states: readonly ResourceState[]): void {
@@ -193,6 +196,7 @@ export class Metrics {
 
   /** The scrape, in the Prometheus text format. */
   text(): Promise<string> {
+    this.#beats.tell()
     return this.#families.registry.metrics()
   }
 
@@ -220,8 +224,9 @@ export class Metrics {
     workload.knobsJournaled.set(journaled.size)
     this.#node.calmTick(snapshot)
     this.#classes(decision)
-    this.#findings(decision)
-    this.#identity(decision)
+    if (decision.findings !== this.#calmShown.findings) this.#findings(decision)
+    if (decision.identity !== this.#calmShown.identity) this.#identity(decision)
+    this.#calmShown = decision
     this.#offers(decision)
     this.#decisions.held(decision)
     this.#pods.tick(decision.pods, snapshot.actual)
@@ -261,7 +266,10 @@ export class Metrics {
     const families = this.#families.resource
     for (const resource of OFFLINE_RESOURCES) {
       const offer = offers.find((candidate) => candidate.resource === resource)
+      const was = this.#bounds.get(resource)
       if (offer === undefined) {
+        if (was === undefined) continue
+        this.#bounds.delete(resource)
         families.offered.remove({ resource })
         for (const bound of OFFER_BOUNDS) families.offerBound.remove({ resource, bound })
         continue
@@ -269,7 +277,9 @@ export class Metrics {
       const { unitSize, bound: binding, terms } = offer.because
       families.offered.set({ resource }, offer.units)
       families.unitSize.set({ resource }, resource.endsWith('cpu') ? unitSize / 1000 : unitSize)
-      for (const bound of OFFER_BOUNDS) families.offerBound.set({ resource, bound }, bound === binding ? 1 : 0)
+      if (binding !== was)
+        for (const bound of OFFER_BOUNDS) families.offerBound.set({ resource, bound }, bound === binding ? 1 : 0)
+      this.#bounds.set(resource, binding)
       this.#terms(terms)
     }
   }

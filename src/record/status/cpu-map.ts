@@ -35,7 +35,7 @@ export interface CpuMapPart {
 /** What each letter of a map means. */
 export const CPU_MAP_LEGEND: Readonly<Record<string, string>> = LETTERS
 
-/** The whole machine, in the order of its cores. */
+/** The whole machine, in the order of its cores; `bestEffort` of the placement is what offline pods may use now. */
 export function cpuMapOf(topology: CpuTopology, placement: PlacementState): readonly CpuMapPart[] {
   const letterOf = lettersOf(placement)
   const threads = Math.max(0, ...topology.cores.map(({ cpus }) => cpus.size))
@@ -56,7 +56,7 @@ export function cpuMapOf(topology: CpuTopology, placement: PlacementState): read
 function lettersOf({ exclusive, dedicated, pool, reserved, bestEffort }: PlacementState): (cpu: number) => Letter {
   const owned = new Map<number, Letter>()
   for (const { qosClass, cpus, shared } of exclusive) {
-    for (const cpu of cpus) owned.set(cpu, qosClass === 'LSX' ? 'X' : shared.has(cpu) ? 'r' : 'R')
+    for (const cpu of cpus) owned.set(cpu, qosClass === 'LSX' ? 'X' : shared.has(cpu) && bestEffort.has(cpu) ? 'r' : 'R')
   }
   return (cpu) => {
     const own = owned.get(cpu)
@@ -69,13 +69,14 @@ function lettersOf({ exclusive, dedicated, pool, reserved, bestEffort }: Placeme
 
 const CORES_TOGETHER = 8
 
-/** Lines of at most WIDTH columns, the legend of the letters that occur first. */
-export function renderCpuMap(parts: readonly CpuMapPart[]): readonly string[] {
+/** Lines of at most WIDTH columns: first the legend of the letters that occur, with what has to be said beside it. */
+export function renderCpuMap(parts: readonly CpuMapPart[], note?: string): readonly string[] {
   const used = new Set(parts.flatMap(({ cores }) => cores.flatMap((core) => core.split(''))))
   const legend = Object.entries(LETTERS).flatMap(([letter, meaning]) => (used.has(letter) ? [`${letter} ${meaning}`] : []))
   const labels = parts.flatMap((part) => [labelOf(part, part.core + part.cores.length)])
   const indent = Math.max(0, ...labels.map(({ length }) => length)) + 4
-  return [...wrap(`CPU map: ${legend.join(', ')}`, 0), ...parts.flatMap((part) => partLines(part, indent))]
+  const caption = `CPU map: ${legend.join(', ')}${note === undefined ? '' : `; ${note}`}`
+  return [...wrap(caption, 0), ...parts.flatMap((part) => partLines(part, indent))]
 }
 
 function labelOf({ socket, node }: CpuMapPart, core: number): string {

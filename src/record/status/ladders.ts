@@ -17,6 +17,7 @@ import type {
 } from '../../model/index.ts'
 import { podKey } from '../../model/index.ts'
 import { formatDuration } from '../layout.ts'
+import { toldOf } from '../observed.ts'
 import {
   renderEviction,
   renderEvictions,
@@ -79,12 +80,17 @@ export function ladderStatus({ snapshot, decision }: TickRecord, nowMs: number):
     lines: [
       ...cpuLines(decision, nowMs),
       ...memoryLines(decision, nowMs),
-      { label: 'IO', text: io === undefined ? 'not held back: the rule is off (suppressIo.enabled)' : renderIo(io) },
+      { label: 'IO', text: ioText(decision) },
       { label: 'evictions', text: renderEvictions(snapshot.evictions) },
       ...evictions.wished.map((text) => ({ label: '', text })),
       ...evictions.recent.map(({ agoMs, text }) => ({ label: '', text: `${formatDuration(agoMs)} ago: ${text}` })),
     ],
   }
+}
+
+function ioText(decision: Decision): string {
+  const { io } = decision
+  return io === undefined ? 'not held back: the rule is off (suppressIo.enabled)' : toldOf('suppressIo', renderIo(io), decision)
 }
 
 function evictionStatus({ impossible, counts, recent }: EvictionsView, { evictions }: Decision, nowMs: number): EvictionStatus {
@@ -101,15 +107,16 @@ function evictionStatus({ impossible, counts, recent }: EvictionsView, { evictio
 
 type Line = LadderStatus['lines'][number]
 
-function cpuLines({ suppression }: Decision, nowMs: number): readonly Line[] {
+function cpuLines(decision: Decision, nowMs: number): readonly Line[] {
+  const { suppression } = decision
   if (suppression === undefined) return [{ label: 'CPU ladder', text: 'off or silent, like suppression (suppressCpu.enabled)' }]
   const { pressure, steadiness, ladder } = suppression
   const guard =
     pressure === undefined ? 'not guarded: the guard is off (pressure.enabled), or nothing can be read' : renderPressure(pressure)
   return [
-    { label: 'pressure', text: guard },
+    { label: 'pressure', text: toldOf('suppressCpu', guard, decision) },
     { label: 'allowance', text: renderSteadiness(steadiness) },
-    { label: 'CPU ladder', text: renderLadder(ladder, nowMs) },
+    { label: 'CPU ladder', text: toldOf('suppressCpu', renderLadder(ladder, nowMs), decision) },
   ]
 }
 
@@ -122,7 +129,7 @@ function memoryLines(decision: Decision, nowMs: number): readonly Line[] {
   }
   return [
     { label: 'memory', text: `${renderMemory(memory)}; read ${formatDuration(Math.max(0, memory.ageMs))} ago` },
-    { label: 'memory ladder', text: renderLadder(memory.ladder, nowMs) },
+    { label: 'memory ladder', text: toldOf('suppressMemory', renderLadder(memory.ladder, nowMs), decision) },
     ...sales,
   ]
 }

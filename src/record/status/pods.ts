@@ -21,11 +21,14 @@ import {
   hasEnded,
   isOffline,
   isQuota,
+  milliCpuFormat,
   podKey,
   QOS_CLASSES,
   quotaMilliCpu,
+  regulatesCpu,
 } from '../../model/index.ts'
 import { type ClassSum, sumClasses } from '../classes.ts'
+import { classCpus, cpusInForce } from '../cpus-in-force.ts'
 import { renderClassBecause } from '../render.ts'
 
 export interface PodStatus {
@@ -60,7 +63,7 @@ export interface PodStatus {
 
 export interface ClassStatus extends ClassSum {
   readonly qosClass: QosClass
-  /** The CPUs that its pods may use. */
+  /** The CPUs that its pods together may use now. */
   readonly cpus: string
   /** What tells it apart from other classes. */
   readonly identity: IdentityBackend | 'none'
@@ -178,14 +181,15 @@ const NOTABLE_THROTTLING_PERMYRIAD = 1000
 
 /** Why an offline pod may get less CPU than it asked for. */
 function squeezeOf(pod: ClassifiedPod, record: TickRecord, { limitMilli }: Held): string | undefined {
-  const { suppression } = record.decision
+  const suppression = regulatesCpu(record.decision) ? record.decision.suppression : undefined
   const { use, present, spec } = pod.reading
   if (suppression === undefined || !isOffline(pod.qosClass) || !present || hasEnded(spec)) return undefined
   const { allowanceMilli, bound, inputs } = suppression
   const because = BOUND_TEXTS[bound]
   const rootMilli = rootQuotaMilli(record)
   if (limitMilli !== undefined && limitMilli < pod.askedMilli) {
-    const amounts = `${formatMilliCpu(limitMilli)} of ${formatMilliCpu(pod.askedMilli)} asked`
+    const amount = milliCpuFormat([limitMilli, pod.askedMilli])
+    const amounts = `${amount(limitMilli)} of ${amount(pod.askedMilli)} asked`
     return `${amounts}: ${isSuppressed(pod, record, { limitMilli, rootMilli }) ? because : 'not by suppression, explain tells more'}`
   }
   // Its own limit stands, and what all offline pods may use together does not suffice, unless it is one that has all it asked for.
@@ -228,28 +232,23 @@ const BOUND_TEXTS: Readonly<Record<AllowanceBound, string>> = {
 
 /** Every class, also those without pods. */
 export function classStatuses({ decision }: TickRecord): readonly ClassStatus[] {
+  const inForce = cpusInForce(decision)
   const sums = sumClasses(decision.pods)
   const { suppression, identity } = decision
   const allowed: Readonly<Partial<Record<QosClass, number>>> =
-    suppression === undefined ? {} : { BE: suppression.allowanceMilli, OT: suppression.otAllowanceMilli }
+    suppression === undefined || !regulatesCpu(decision)
+      ? {}
+      : { BE: suppression.allowanceMilli, OT: suppression.otAllowanceMilli }
   return QOS_CLASSES.map((qosClass) => {
     const allowedMilli = allowed[qosClass]
     return {
       qosClass,
       ...sums[qosClass],
-      cpus: cpusOf(qosClass, decision).toString(),
+      cpus: classCpus(qosClass, decision, inForce).toString(),
       identity: identity?.backends[qosClass] ?? 'none',
       ...(allowedMilli === undefined ? {} : { allowedMilli }),
     }
   })
-}
-
-function cpusOf(qosClass: QosClass, { placement }: TickRecord['decision']): CpuSet {
-  if (isOffline(qosClass)) return placement.bestEffort
-  if (qosClass === 'SYSTEM') return placement.pool.union(placement.reserved)
-  if (qosClass !== 'LSX' && qosClass !== 'LSR') return placement.pool
-  const own = placement.exclusive.filter((one) => one.qosClass === qosClass).map(({ cpus }) => cpus)
-  return own.reduce((all, cpus) => all.union(cpus), CpuSet.EMPTY)
 }
 
 /** Undefined while suppression is off or has no reading. */

@@ -2,7 +2,7 @@
 import type { OutcomeKind, PodFinding, TickRecord } from '../../model/index.ts'
 import { driftText, findingText, formatPermyriad, isSuccess, podKey } from '../../model/index.ts'
 import { count, formatDuration } from '../layout.ts'
-import { renderAbstention, renderOutcome, renderStep } from '../render.ts'
+import { renderAbstention, renderOutcome, renderReleased, renderStep } from '../render.ts'
 import { ladderProblems } from './ladders.ts'
 import type { LoopStatus, StatusView } from './status.ts'
 
@@ -14,7 +14,7 @@ export interface StatusProblem {
 
 /** The problems at `nowMs`. */
 export function problemsOf(view: StatusView, nowMs: number): readonly StatusProblem[] {
-  const { loop, record, resources, writes, cluster, allocations } = view
+  const { loop, record, resources, writes, cluster, allocations, rejected } = view
   const problems: StatusProblem[] = []
   const add = (severity: StatusProblem['severity'], text: string) => problems.push({ severity, text })
   if (record === undefined) add('error', 'no tick has finished yet')
@@ -24,9 +24,12 @@ export function problemsOf(view: StatusView, nowMs: number): readonly StatusProb
     if (!state.registered)
       add('error', `${state.fullName} is not registered with the kubelet: ${state.lastError ?? 'waiting for it'}`)
   }
+  if (record?.releasedWallMs !== undefined) add('warning', renderReleased(record.releasedWallMs))
   if (allocations?.exact === false && allocations.lastError !== undefined) {
     add('warning', `ended allocations are guessed from the listed pods: ${allocations.lastError}`)
   }
+  // With that file it would not start again.
+  if (rejected !== undefined) add('warning', `configuration rejected, the last good one stays: ${rejected}`)
   if (cluster?.lastError !== undefined) add('warning', `API server: ${cluster.lastError}`)
   const late = lateText(loop)
   if (late !== undefined) add('warning', late)

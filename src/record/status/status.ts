@@ -6,11 +6,10 @@ import type {
   AllocationSource,
   Capabilities,
   ClusterState,
-  Decision,
   KnobKind,
   Mode,
+  ObservableRule,
   OfflineResource,
-  QosClass,
   ReadonlyKnobTable,
   ResourceState,
   RunKind,
@@ -20,7 +19,9 @@ import type {
 } from '../../model/index.ts'
 import { findingText, KNOB_KINDS, OFFLINE_RESOURCES, podKey } from '../../model/index.ts'
 import type { LastWrite } from '../changes.ts'
-import { CPU_MAP_LEGEND, type CpuMapPart, cpuMapOf } from './cpu-map.ts'
+import type { CpuMapPart } from './cpu-map.ts'
+import { cpuParts, type PlacementStatus } from './cpus.ts'
+import { toldOf } from '../observed.ts'
 import { renderSignals } from '../render.ts'
 import { renderSuppression } from '../render-squeeze.ts'
 import { type LadderStatus, ladderStatus } from './ladders.ts'
@@ -98,21 +99,19 @@ export interface Status {
   readonly degraded: readonly Trouble[]
   /** Undefined until a tick has finished, like all that follows from one. */
   readonly mode?: Mode
+  /** Rules that decide and have no say; left out while there are none. */
+  readonly observedRules?: readonly ObservableRule[]
+  /** When `kube-agent release` had the node put back, and the agent began to write nothing; undefined while it has not. */
+  readonly releasedWallMs?: number
   readonly lastTick?: TickStatus
   readonly node?: NodeStatus
   readonly suppression?: string
   /** Pressure, rungs, memory, IO and evictions. */
   readonly ladders?: LadderStatus
-  /** CPU lists. */
-  readonly placement?: {
-    readonly reserved: string
-    readonly pool: string
-    readonly dedicated: string
-    readonly bestEffort: string
-    /** Of LSX and LSR pods, and BE pods that are pinned: whose CPUs. */
-    readonly own: readonly { readonly pod: string; readonly qosClass: QosClass; readonly cpus: string; readonly shared: string }[]
-  }
+  readonly placement?: PlacementStatus
   readonly cpuMap?: readonly CpuMapPart[]
+  /** What has to be said beside the map: that offline pods have less than placement gives them. */
+  readonly cpuMapNote?: string
   /** What the letters of the map mean. */
   readonly cpuLegend?: Readonly<Record<string, string>>
   readonly classes?: readonly ClassStatus[]
@@ -157,6 +156,8 @@ export interface StatusView {
   readonly record: TickRecord | undefined
   readonly runs: readonly (readonly [RunKind, RunState])[]
   readonly troubles: readonly Trouble[]
+  /** Why the configuration on disk is not the one in force; undefined while it is. */
+  readonly rejected?: string | undefined
 }
 
 /** What is left out of a status unless it is asked for, since it costs some µs for each pod. */
@@ -183,10 +184,11 @@ export function statusOf(view: StatusView, nowMs: number, { pods = false }: Stat
 
 function tickParts(record: TickRecord, nowMs: number) {
   const { snapshot, decision, mode } = record
-  const { placement } = decision
   const allowance = allowanceStatus(record, nowMs)
   return {
     mode,
+    ...(decision.observed === undefined ? {} : { observedRules: decision.observed.rules }),
+    ...(record.releasedWallMs === undefined ? {} : { releasedWallMs: record.releasedWallMs }),
     lastTick: {
       seq: snapshot.seq,
       ageMs: nowMs - snapshot.nowMs,
@@ -195,7 +197,9 @@ function tickParts(record: TickRecord, nowMs: number) {
       pace: snapshot.pace,
     },
     node: nodeStatus(record),
-    ...(decision.suppression === undefined ? {} : { suppression: renderSuppression(decision.suppression) }),
+    ...(decision.suppression === undefined
+      ? {}
+      : { suppression: toldOf('suppressCpu', renderSuppression(decision.suppression), decision) }),
     ladders: ladderStatus(record, nowMs),
     ...(decision.signals === undefined ? {} : { signals: renderSignals(decision.signals) }),
     ...(decision.identity === undefined ? {} : { identity: renderIdentity(decision.identity) }),
@@ -203,35 +207,12 @@ function tickParts(record: TickRecord, nowMs: number) {
       count: decision.findings.length,
       first: decision.findings.slice(0, MAX_FINDINGS).map((finding) => ({ pod: podKey(finding), ...findingText(finding) })),
     },
-    placement: {
-      reserved: placement.reserved.toString(),
-      pool: placement.pool.toString(),
-      dedicated: placement.dedicated.toString(),
-      bestEffort: placement.bestEffort.toString(),
-      own: ownCpus(decision),
-    },
-    cpuMap: cpuMapOf(snapshot.topology, placement),
-    cpuLegend: CPU_MAP_LEGEND,
+    ...cpuParts(record),
     classes: classStatuses(record),
     ...(allowance === undefined ? {} : { allowance }),
     podSource: { source: snapshot.pods.source, ageMs: nowMs - snapshot.pods.atMs, pods: snapshot.pods.pods.length },
     knobs: { journaled: record.journaled.size, toChange: record.plan.length },
   }
-}
-
-function ownCpus({ placement, pods }: Decision): NonNullable<Status['placement']>['own'] {
-  const names = new Map(pods.map(({ reading: { spec } }) => [spec.uid, podKey(spec)]))
-  const nameOf = (uid: string): string => names.get(uid) ?? uid
-  const exclusive = placement.exclusive.map(({ uid, qosClass, cpus, shared }) => {
-    return { pod: nameOf(uid), qosClass, cpus: cpus.toString(), shared: shared.toString() }
-  })
-  const pinned = placement.pinned.map(({ uid, cpus }) => ({
-    pod: nameOf(uid),
-    qosClass: 'BE' as const,
-    cpus: cpus.toString(),
-    shared: '',
-  }))
-  return [...exclusive, ...pinned]
 }
 
 function nodeStatus({ snapshot }: TickRecord): NodeStatus {

@@ -2,10 +2,12 @@
  * The status for a terminal: one page of at most 100 columns, and one line for scripts and `--brief`. Problems come first, since
  * they are what somebody looks for who opens it at night.
  */
-import { formatBytes, formatMilliCpu, formatPermyriad } from '../../model/index.ts'
+import { formatBytes, formatMilliCpu, formatPermyriad, type ObservableRule } from '../../model/index.ts'
 
 import type { ClusterStatus, LoopStatus, NodeStatus, ResourceStatus, Status, TickStatus } from './status.ts'
+import { narrowedSpread } from '../cpus-in-force.ts'
 import { clip, count, formatDuration, labelled, spread, table, WIDTH, wrap } from '../layout.ts'
+import { observedText } from '../observed.ts'
 import { renderCpuMap } from './cpu-map.ts'
 import { renderRuns } from './runs.ts'
 
@@ -22,8 +24,9 @@ export function renderStatus(status: Status): string {
   const lines = [
     ...row(
       'kube-agent',
-      `${status.version}, mode ${status.mode ?? 'not known yet'}, pid ${status.pid}, up ${formatDuration(status.uptimeMs)}`,
+      `${status.version}, mode ${modeText(status) ?? 'not known yet'}, pid ${status.pid}, up ${formatDuration(status.uptimeMs)}`,
     ),
+    ...observedLines(status),
     ...(node === undefined ? row('node', status.nodeName) : nodeLines(status.nodeName, status.host, node)),
     ...row('last tick', lastTick === undefined ? 'none yet' : tickText(lastTick)),
     ...row('loop', loopText(status.loop)),
@@ -47,7 +50,7 @@ export function renderStatus(status: Status): string {
     ...(status.signals === undefined ? [] : ['', ...row('signals', status.signals)]),
     ...(status.identity === undefined ? [] : ['', ...row('identity', status.identity)]),
     ...(status.placement === undefined ? [] : ['', 'CPUs', ...placementLines(status.placement)]),
-    ...(status.cpuMap === undefined ? [] : ['', ...renderCpuMap(status.cpuMap)]),
+    ...(status.cpuMap === undefined ? [] : ['', ...renderCpuMap(status.cpuMap, status.cpuMapNote)]),
     ...(classes === undefined ? [] : ['', ...classLines(classes)]),
     '',
     ...resourceLines(status.resources),
@@ -62,9 +65,10 @@ export function briefStatus(status: Status): string {
   const [first] = errors
   if (first !== undefined) return `error: ${first.text}${errors.length === 1 ? '' : ` (and ${errors.length - 1} more)`}`
   const warnings = status.problems.length
-  const { node, lastTick, podSource } = status
+  const { node, lastTick, podSource, observedRules } = status
   const parts = [
-    `mode ${status.mode ?? 'unknown'}`,
+    `mode ${modeText(status) ?? 'unknown'}`,
+    ...(observedRules === undefined ? [] : [`${count(observedRules.length, 'rule')} observed`]),
     ...(podSource === undefined ? [] : [count(podSource.pods, 'pod')]),
     ...(node?.usedMilli === undefined ? [] : [`${formatMilliCpu(node.usedMilli)} of ${count(node.cpus, 'CPU')} used`]),
     ...(lastTick === undefined ? [] : [`last tick ${formatDuration(lastTick.ageMs)} ago`]),
@@ -74,9 +78,22 @@ export function briefStatus(status: Status): string {
   return `OK ${parts.join(', ')}`
 }
 
+function observedLines({ observedRules }: Status): readonly string[] {
+  return observedRules === undefined ? [] : row('observed', observedText(observedRules))
+}
+
+/** A problem tells the rest. */
+function modeText({ mode, releasedWallMs }: Status): string | undefined {
+  return releasedWallMs === undefined ? mode : `${mode ?? 'observe'} (released)`
+}
+
 /** A squeezed node is no problem, but the first thing to know of it. */
-function rungsInForce({ ladders }: Status): readonly string[] {
-  const rungs = [...(ladders?.cpu?.inForce ?? []), ...(ladders?.memory?.ladder.inForce ?? [])]
+function rungsInForce({ ladders, observedRules = [] }: Status): readonly string[] {
+  const observes = (rule: ObservableRule): boolean => observedRules.includes(rule)
+  const rungs = [
+    ...(observes('suppressCpu') ? [] : (ladders?.cpu?.inForce ?? [])),
+    ...(observes('suppressMemory') ? [] : (ladders?.memory?.ladder.inForce ?? [])),
+  ]
   return [
     ...(rungs.length === 0 ? [] : [`${rungs.join(', ')} in force`]),
     ...(ladders?.salesStopped === true ? ['sales stopped'] : []),
@@ -146,15 +163,16 @@ function placementLines({ own, ...sets }: NonNullable<Status['placement']>): rea
       ['reserved', sets.reserved],
       ['online pool', sets.pool],
       ['dedicated', sets.dedicated],
-      ['best effort', sets.bestEffort],
     ].flatMap(([label = '', cpus = '']) => labelled(`  ${label}`, spread(cpus), COLUMN + 2)),
+    ...labelled('  best effort', narrowedSpread({ ...sets, cpus: sets.bestEffort }), COLUMN + 2),
     ...own.slice(0, MAX_OWN).flatMap((pod) => labelled(`  ${pod.qosClass} pod`, ownText(pod), COLUMN + 2)),
     ...(own.length > MAX_OWN ? [`  and ${own.length - MAX_OWN} more pods with CPUs of their own; see explain cpu N`] : []),
   ]
 }
 
-function ownText({ pod, cpus, shared }: NonNullable<Status['placement']>['own'][number]): string {
-  return `${pod}: ${spread(cpus)}${shared === '' ? '' : `; shares ${spread(shared)} with offline pods`}`
+function ownText({ pod, cpus, shared, narrowedTo }: NonNullable<Status['placement']>['own'][number]): string {
+  const which = narrowedSpread(narrowedTo === undefined ? { cpus } : { cpus: narrowedTo, narrowedFrom: cpus })
+  return `${pod}: ${which}${shared === '' ? '' : `; shares ${spread(shared)} with offline pods`}`
 }
 
 function classLines(classes: NonNullable<Status['classes']>): readonly string[] {

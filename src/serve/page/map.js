@@ -14,6 +14,7 @@ const NAMED_PODS = 6
 
 export class CpuMap {
   #box = byId('map')
+  #note = byId('map-note')
   #detail = byId('map-detail')
   #legend = legendTable('legend', ['mark', 'whose', 'CPUs', 'which'], 'The map in words')
   #own = legendTable('own', ['class', 'pod', 'CPUs', 'which'], 'CPUs that pods have for themselves')
@@ -45,7 +46,9 @@ export class CpuMap {
   /** @param {Status} status */
   show(status) {
     this.#status = status
-    const { cpuMap = [], cpuLegend = {} } = status
+    const { cpuMap = [], cpuLegend = {}, cpuMapNote } = status
+    this.#note.hidden = cpuMapNote === undefined
+    setText(this.#note, cpuMapNote === undefined ? '' : `Now ${cpuMapNote}.`)
     const shape = JSON.stringify(cpuMap.map(({ socket, node, cpus }) => [socket, node, cpus]))
     if (shape !== this.#shape) this.#build(cpuMap, shape)
     for (const { cores, cpus } of cpuMap) {
@@ -169,8 +172,9 @@ function legendOf({ cpuMap = [], cpuLegend = {} }) {
 
 /** @param {Status} status @returns {LegendRow[]} */
 function ownOf({ placement }) {
-  return (placement?.own ?? []).map(({ pod, qosClass, cpus, shared }) => {
-    const which = `${spread(cpus)}${shared === '' ? '' : `; offline pods share ${spread(shared)}`}`
+  return (placement?.own ?? []).map(({ pod, qosClass, cpus, shared, narrowedTo }) => {
+    const now = narrowedTo === undefined ? '' : `, now narrowed to ${spread(narrowedTo)}`
+    const which = `${spread(cpus)}${now}${shared === '' ? '' : `; offline pods share ${spread(shared)}`}`
     return { key: `${qosClass} ${pod}`, mark: qosClass, whose: pod, count: parseCpus(cpus).size, cpus: which }
   })
 }

@@ -122,7 +122,8 @@ describe('a journal whose header is damaged', () => {
   it('and whose originals are of an agent that did not name the boot restores nothing it can’t be sure of, and is kept', () => {
     limited(({ start, lines, write, kept, knobs, after, file }) => {
       const [header = '', ...rest] = lines().map(older)
-      write([spoil(header), ...rest])
+      // He kept no second header.
+      write([spoil(header), ...rest.filter((line) => !line.includes('"header"'))])
       const harmed = readFileSync(file)
       const node = start()
       expect(node.journal.entries.size).toBe(0)
@@ -238,7 +239,8 @@ describe('the format', () => {
           const { made: _made, ...known } = record
           expect(his).toEqual(known)
         } else expect(his).toEqual(record)
-        expect(record?.is === 'header').toBe(index === 0)
+        // At the top, and again where the first agent had nothing on record yet.
+        expect(record?.is === 'header').toBe(index < 2)
       }
       expect(parseRecord(lines()[0] ?? '')).toEqual({ is: 'header', version: 1, bootId: BOOT })
     })
@@ -246,7 +248,8 @@ describe('the format', () => {
 
   it('of an agent to come is refused by its originals too, where the header is damaged, and the file stays', () => {
     limited(({ start, lines, write, file, kept }) => {
-      const [header = '', first = '', ...rest] = lines()
+      const [header = '', ...more] = lines()
+      const [first = '', ...rest] = more.filter((line) => !line.includes('"header"'))
       const record = parseRecord(first)
       if (record?.is !== 'original') throw new Error('no original')
       write([spoil(header), formatRecord({ ...record, made: { version: 2, bootId: BOOT } }).trimEnd(), ...rest])

@@ -3,11 +3,12 @@
  * on. On a real file system of 64 KiB, which only root can mount.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, type TestContext } from 'vitest'
 import { Actuator, RestoreJournal } from '../../../src/actuate/index.ts'
+import { releaseNode } from '../../../src/agent/index.ts'
 import { isSuccess, quotaOf, type Step } from '../../../src/model/index.ts'
 import { ModelKernel } from '../../../src/sim/index.ts'
 import { topologyOf } from '../../support/snapshots.ts'
@@ -60,6 +61,34 @@ const quotaStep = (index: number, milli: number): Step => ({
 })
 
 describe('on a full disk', () => {
+  it('an agent that goes on suppressing and is killed leaves a node that is put back in full once there is room', (context) => {
+    needsDisk(context)
+    const kernel = kernelWith(2)
+    const before = kernel.readKnob(group(0), 'quota')
+    const killed = openJournal(kernel)
+    const actuator = new Actuator(kernel, killed)
+    actuator.apply([quotaStep(0, 500)], { limited: false })
+    fill()
+    for (let milli = 499; milli > 100; milli -= 1) actuator.apply([quotaStep(0, milli)], { limited: false })
+    expect(killed.health.problem).toMatch(/ENOSPC: [^;]*$/)
+    killed.end()
+    // The next one finds no room either, and is killed too.
+    const next = openJournal(kernel)
+    expect(next.health.problem).toMatch(/can't be rewritten: ENOSPC/)
+    new Actuator(kernel, next).apply([quotaStep(0, 90)], { limited: false })
+    next.end()
+    for (const name of readdirSync(disk)) if (name.startsWith('filler')) rmSync(join(disk, name))
+    const journal = openJournal(kernel)
+    expect([journal.damagedLines, journal.doubtful]).toEqual([0, [[group(0), 'quota']]])
+    expect(releaseNode(kernel, { journal, actuator: new Actuator(kernel, journal) }, 0)).toMatchObject({
+      restored: 1,
+      foreign: [],
+      failed: [],
+    })
+    expect(kernel.readKnob(group(0), 'quota')).toEqual(before)
+    journal.end()
+  })
+
   it('what the journal says it has saved is on the disk, and a reopened journal knows it', (context) => {
     needsDisk(context)
     const kernel = kernelWith(2000)

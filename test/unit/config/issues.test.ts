@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { loadConfig } from '../../../src/config/index.ts'
+import { loadConfig, SETTINGS } from '../../../src/config/index.ts'
 import { failureOf, issuesOf, tempDirectory, yamlFile } from './support.ts'
 
 describe('issues', () => {
@@ -238,5 +238,56 @@ describe('files that can not be read', () => {
 
   it('exactly 1 MiB is read', () => {
     expect(loadConfig({ file: yamlFile('#'.repeat(1_048_576)) }).config.mode).toBe('observe')
+  })
+})
+
+describe('a password in a URL', () => {
+  const URL_WITH_PASSWORD = 'https://admin:hunter2@10.0.0.1:6443'
+
+  it('is refused as the value of any setting, and quoted by no message', () => {
+    for (const { key, path } of SETTINGS) {
+      const long = URL_WITH_PASSWORD.replace('hunter2', `hunter2${'x'.repeat(300)}`)
+      for (const value of [URL_WITH_PASSWORD, long, [URL_WITH_PASSWORD], { [URL_WITH_PASSWORD]: URL_WITH_PASSWORD }]) {
+        const failure = failureOf({ overrides: [{ path, value, origin: '--set' }] })
+        expect([key, failure.code]).toEqual([key, 'E_CONFIG'])
+        expect(failure.message).not.toContain('hunter2')
+      }
+    }
+  })
+
+  it.each([
+    ['a value', `cluster: {server: "${URL_WITH_PASSWORD}"}\n`],
+    ['a value that is cut', `cluster: {server: "${URL_WITH_PASSWORD}/${'x'.repeat(80)}"}\n`],
+    ['a value whose password is cut', `cluster: {server: "https://admin:hunter2${'x'.repeat(80)}@10.0.0.1"}\n`],
+    ['a key', `"${URL_WITH_PASSWORD}": 1\n`],
+    ['a text that is no YAML', `mode: observe\n"${URL_WITH_PASSWORD}" : [\n- "${URL_WITH_PASSWORD}"\n`],
+    ['a whole file', URL_WITH_PASSWORD],
+    ['an anchor', `mode: *${URL_WITH_PASSWORD}\n`],
+    ['a block', `loop: ${URL_WITH_PASSWORD}\n`],
+  ])('is not quoted where it stands as %s', (_, text) => {
+    expect(failureOf({ file: yamlFile(text) }).message).not.toContain('hunter2')
+  })
+})
+
+describe('issues for programs', () => {
+  it('have file, line, column, key and text of each, in the order of the message', () => {
+    const file = yamlFile('loop:\n  hotMs: fast\n  "odd key": 1\nmode: *none\n')
+    const overrides = [{ path: ['loop', 'guardMs'], value: 'x', origin: '--set' }]
+    expect(failureOf({ file })).toMatchObject({
+      issues: [{ source: file, line: 4, column: 7, text: 'no anchor &none stands above *none' }],
+    })
+    const failure = failureOf({ file: yamlFile('loop:\n  hotMs: fast\n  "odd key": 1\n'), overrides })
+    expect(failure).toMatchObject({
+      issues: [
+        { line: 2, column: 10, key: 'loop.hotMs', text: 'expected an integer from 10 to 1000, got "fast"' },
+        { line: 3, column: 3, key: 'loop."odd key"', text: expect.stringMatching(/^unknown key/) as unknown },
+        { source: '--set', key: 'loop.guardMs', text: expect.stringMatching(/^expected an integer/) as unknown },
+      ],
+    })
+    expect(failure.message.split('\n').map((line) => line.replace(/^.*\.yaml:/, ''))).toEqual([
+      '2:10: loop.hotMs: expected an integer from 10 to 1000, got "fast"',
+      expect.stringMatching(/^3:3: loop\."odd key": unknown key/),
+      expect.stringMatching(/^--set: loop\.guardMs: expected an integer/),
+    ])
   })
 })

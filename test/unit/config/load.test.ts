@@ -98,6 +98,7 @@ describe('defaults', () => {
     expect(loadConfig().config).toEqual({
       mode: 'observe',
       onExit: 'hold',
+      observeRules: [],
       node: { name: '', cgroupRoot: '/', cgroupDriver: 'auto' },
       paths: {
         proc: '/proc',
@@ -186,7 +187,7 @@ describe('defaults', () => {
       log: { level: 'info' },
       drift: { enabled: true, maxPerMinute: 6, concedeMs: 600_000 },
       failSafe: { afterTicks: 5 },
-      journal: { maxBytes: 1_048_576, decisions: 512 },
+      journal: { maxBytes: 1_048_576, decisions: 512, marks: false },
       recording: {
         enabled: false,
         directory: '/var/lib/kube-agent/recording',

@@ -169,6 +169,12 @@ describe('one thing that is wrong is told once, by its own finding:', () => {
       { cgroups: { controllers: ['cpu', 'cpuacct', 'cpuset', 'freezer', 'io'] } },
     ],
     ['a driver that is not the one configured', 'fail cgroup-driver', {}, { ...ENFORCE, node: { cgroupDriver: 'systemd' } }],
+    [
+      'marks without what sets them',
+      'warn cgroup-marks',
+      { cgroups: { marks: { usable: false, reason: 'the optional package koffi is not installed' } } },
+      { ...ENFORCE, journal: { marks: true } },
+    ],
     ['no quota', 'fail knob-quota', { without: { quota: 'x is mounted read-only' } }],
     ['no cpuset', 'warn knob-cpuset', { without: { cpuset: 'controller cpuset is not mounted' } }],
     [

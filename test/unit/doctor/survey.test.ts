@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { RestoreJournal, surveyState, takeLock } from '../../../src/actuate/index.ts'
 import { gatherFacts } from '../../../src/cli/doctor/gather.ts'
+import { judge } from '../../../src/cli/doctor/judge.ts'
 import { CpuSet } from '../../../src/cpu/index.ts'
 import { surveyKernel } from '../../../src/kernel/index.ts'
 import { surveyKubelet } from '../../../src/kubelet/index.ts'
 import { configOf } from '../../support/config.ts'
+import { factsOf } from '../../support/node-facts.ts'
 import { TOPOLOGIES } from '../../support/topologies.ts'
 import { planted, PROC, sysfsOf, type Tree, V1_COMMON, v1Tree, V2_GROUP, v2Tree } from '../../support/trees-on-disk.ts'
 import type { ApiServerDouble } from '../../support/api-server/index.ts'
@@ -83,7 +85,8 @@ describe('the survey of the kernel', () => {
 })
 
 describe('the survey of the kubelet', () => {
-  const CONFIG = 'cpuManagerPolicy: static\ncgroupDriver: systemd\ncpuCFSQuota: false\nmemorySwap: { swapBehavior: NoSwap }\n'
+  const HEAD = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n'
+  const CONFIG = `${HEAD}cpuManagerPolicy: static\ncgroupDriver: systemd\ncpuCFSQuota: false\nmemorySwap: { swapBehavior: NoSwap }\n`
 
   async function survey(tree: Tree, command?: readonly string[]) {
     const root = planted(tree)
@@ -102,7 +105,11 @@ describe('the survey of the kubelet', () => {
     })
     const tree = {
       'k.yaml': CONFIG,
-      d: { '10-a.conf': 'cpuManagerPolicy: none\n', '20-b.conf': 'memoryManagerPolicy: Static\n', 'x.yaml': 'cgroupDriver: x\n' },
+      d: {
+        '10-a.conf': `${HEAD}cpuManagerPolicy: none\n`,
+        '20-b.conf': `${HEAD}memoryManagerPolicy: Static\n`,
+        'x.yaml': 'cgroupDriver: x\n',
+      },
     }
     const flags = ['kubelet', '--config', 'ROOT/k.yaml', '--config-dir=ROOT/d', '--cgroup-driver=cgroupfs', '--reserved-cpus=0,1']
     const other = await survey(tree, [...flags, '--feature-gates=A=false,MemoryQoS=true', '--fail-swap-on'])
@@ -113,6 +120,39 @@ describe('the survey of the kubelet', () => {
       reservedSystemCPUs: { value: '0,1' },
       memoryQoS: { value: 'true', from: 'its flag --feature-gates' },
     })
+  })
+
+  it.each([
+    ['a kubeconfig', 'apiVersion: v1\nkind: Config\ncpuManagerPolicy: none\n', 'its kind is Config'],
+    ['a text', 'hello world\n', 'it has no kind'],
+    ['an empty file', '', 'it has no kind'],
+    ['a list', '- kind: KubeletConfiguration\n', 'it has no kind'],
+    ['the configuration of this agent', 'mode: enforce\n', 'it has no kind'],
+    ['settings without a kind', 'cpuManagerPolicy: none\n', 'it has no kind'],
+    ['a kind that would reach the terminal', 'kind: "a\\u001b[31mb"\n', 'it has no kind'],
+    [
+      'a kind of another group',
+      'apiVersion: v1\nkind: KubeletConfiguration\n',
+      'its apiVersion is not kubelet.config.k8s.io/v1beta1',
+    ],
+  ])('takes %s for no configuration of a kubelet, as the kubelet itself does', async (_, text, why) => {
+    const { root, kubelet } = await survey({ 'config.yaml': text })
+    expect(kubelet.file).toEqual({ path: join(root, 'config.yaml'), problem: `this is no KubeletConfiguration (${why})` })
+    expect(kubelet.settings).toEqual({})
+    const found = judge({ ...factsOf(), kubelet: { ...kubelet, socketProblem: undefined } }, configOf({ mode: 'enforce' }))
+    expect(found.find(({ id }) => id === 'kubelet-config')?.state).toBe('note')
+    expect(found.find(({ id }) => id === 'kubelet-cpu-manager')).toMatchObject({
+      state: 'warn',
+      found: expect.stringMatching(
+        /policy is not known: no cpu_manager_state, and .*config\.yaml: this is no KubeletConf/,
+      ) as string,
+    })
+  })
+
+  it('names the drop-in that is none', async () => {
+    const tree = { 'config.yaml': CONFIG, d: { '10-a.conf': 'cpuManagerPolicy: none\n' } }
+    const { root, kubelet } = await survey(tree, ['kubelet', '--config-dir=ROOT/d'])
+    expect(kubelet.file.problem).toBe(`${join(root, 'd/10-a.conf')}: this is no KubeletConfiguration (it has no kind)`)
   })
 
   it('reads what its managers have on record, and which CPUs are given away', async () => {
@@ -212,7 +252,8 @@ describe('the survey of a damaged journal', () => {
     const journal = open()
     journal.saveOriginals([{ group: '/a', kind: 'weight', value: 100 }])
     journal.end()
-    const [header = '', original = ''] = readFileSync(file, 'utf8').split('\n')
+    const lines = readFileSync(file, 'utf8').split('\n')
+    const [header = '', original = ''] = [lines[0], lines.find((line) => line.includes('"original"'))]
     const found = async (text: string) => {
       writeFileSync(file, text)
       return surveyState(directory, 'boot-1')

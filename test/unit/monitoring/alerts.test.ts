@@ -198,6 +198,27 @@ const CASES: Readonly<Record<string, AlertCases>> = {
     // One that works again before, and one that was not written to yet, which has no series.
     quiet: [{ series: { [`kube_agent_sink_success${of('sink="events"')}`]: '0x10 1x20' }, at: '16m' }],
   },
+  KubeAgentDegraded: {
+    fires: {
+      series: {
+        [`kube_agent_degraded${of('reason="SourcesFailing"')}`]: '1x40',
+        [`kube_agent_degraded${of('reason="SinksFailing"')}`]: '0x40',
+      },
+      at: '31m',
+      labels: { ...TARGET, reason: 'SourcesFailing' },
+      says: 'n1 has been degraded for 30 minutes by SourcesFailing: it does not do all of its work and will not come right by itself. kube-agent status says what it is.',
+    },
+    // One thing after the other, each of which was mended.
+    quiet: [
+      {
+        series: {
+          [`kube_agent_degraded${of('reason="SourcesFailing"')}`]: '1x20 0x30',
+          [`kube_agent_degraded${of('reason="SinksFailing"')}`]: '0x20 1x20 0x10',
+        },
+        at: '45m',
+      },
+    ],
+  },
   KubeAgentConfigRejected: {
     fires: {
       series: { [`kube_agent_config_last_reload_successful${OF}`]: '1 0x5' },
@@ -233,7 +254,7 @@ const CASES: Readonly<Record<string, AlertCases>> = {
       series: { [`process_resident_memory_bytes${OF}`]: '314572800x40' },
       at: '35m',
       labels: TARGET,
-      says: 'The agent on n1 has used 300MiB for 30 minutes; some 85 MiB are usual with 250 pods.',
+      says: 'The agent on n1 has used 300MiB for 30 minutes; some 75 MiB are usual with 250 pods.',
     },
     quiet: [
       { series: { [`process_resident_memory_bytes${OF}`]: '94371840x40' }, at: '35m' },

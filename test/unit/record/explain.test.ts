@@ -240,7 +240,7 @@ describe('explain', () => {
     const record = recorder()
     record.tick(tick({ mode: 'plan', plan: [ROOT_STEP, CPUS_STEP] }))
     const root = renderExplanation(record.explain(`group ${ROOT}`, 11_000))
-    expect(root).toContain('planned     quota of /kubepods/besteffort max → 600m (60000/100000 us): watermark 65 % of 8.0 CPU')
+    expect(root).toContain('planned     quota of /kubepods/besteffort max → 600m (60000/100000 us): watermark 65 % of 8000m')
     expect(root).toContain('before      max')
     expect(renderExplanation(record.explain(`${FLINK.reading.group}/`, 11_000))).toContain('pod           default/flink')
     expect(renderExplanation(record.explain(`group ${WEB.reading.group}/c1`, 11_000))).toContain('pod           default/web')

@@ -20,6 +20,7 @@ import type {
   MemoryState,
   NodeSignals,
   NodeSnapshot,
+  Observed,
   Offer,
   Outcome,
   PlacementState,
@@ -312,6 +313,7 @@ export interface TickParts {
   readonly pods?: readonly ClassifiedPod[]
   readonly problems?: readonly string[]
   readonly offers?: readonly Offer[]
+  readonly observed?: Observed
   readonly abstentions?: readonly Abstention[]
   /** Null for none. */
   readonly suppression?: SuppressionState | null
@@ -417,6 +419,7 @@ function decisionOf(parts: TickParts): Decision {
     ),
     pods: parts.pods ?? DEFAULT_PODS,
     offers: parts.offers ?? [OFFER, MEMORY_OFFER],
+    ...(parts.observed === undefined ? {} : { observed: parts.observed }),
     evictions: parts.wishes ?? [],
     ...(parts.memory === undefined ? {} : { memory: parts.memory }),
     ...(parts.io === undefined ? {} : { io: parts.io }),

@@ -69,7 +69,7 @@ describe('changes', () => {
       { kind: 'allowance', from: '600m, OT 80m', to: '180m, OT 80m' },
       { kind: 'offer', from: '12 units', to: '3 units' },
     ])
-    expect(second[0]?.text).toMatch(/^allowance 180m for BE and OT: watermark 65 % of 8\.0 CPU is 5\.2 CPU, less 4\.4 CPU/)
+    expect(second[0]?.text).toMatch(/^allowance 180m for BE and OT: watermark 65 % of 8000m is 5200m, less 4400m/)
   })
 
   it('enters pods that come, go and change class', () => {

@@ -107,4 +107,16 @@ describe('log', () => {
       'error configuration rejected: line 3: unknown key',
     ])
   })
+
+  it('tells of reloads without what looks like a secret: in the log, the journal, the status and what lasts', () => {
+    const { logger, lines } = capturedLogger()
+    const record = recorder(logger)
+    record.configReload('rejected', 'a.yaml:3:9: got "https://admin:hunter2@10.0.0.1:6443"')
+    for (let seq = 1; seq < 200; seq += 1) record.tick(tick({ seq, nowMs: 11_000 + seq * 1000 }))
+    const status = record.status(211_000)
+    expect(status.degraded).toMatchObject([{ reason: 'ConfigRejected' }])
+    const told = [lines, record.journal({}).entries, status]
+    for (const one of told) expect(JSON.stringify(one)).toContain('https://[redacted]@10.0.0.1:6443')
+    expect(JSON.stringify(told)).not.toContain('hunter2')
+  })
 })

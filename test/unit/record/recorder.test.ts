@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { formatDuration } from '../../../src/record/index.ts'
 import { labelled, table, wrap } from '../../../src/record/layout.ts'
-import { pod, recorder, REGISTERED, STARTED_MS, tick } from './fixtures.ts'
+import { pod, recorder, REGISTERED, STARTED_MS, tick, WEB } from './fixtures.ts'
 
 describe('live', () => {
   it('counts from the start until the first tick', () => {
@@ -37,6 +37,8 @@ describe('ready', () => {
       ],
     })
     expect(record.lastTick()?.snapshot.seq).toBe(1)
+    record.tick(tick({ pods: [WEB] }))
+    expect(record.ready().checks[1]).toMatchObject({ detail: '1 pod from /pods' })
   })
 
   it('needs every resource registered where a kubelet is expected', () => {

@@ -30,7 +30,7 @@ type Cases<Union, Key extends keyof Union> = {
 }
 
 const SUM =
-  'watermark 65 % of 8.0 CPU is 5.2 CPU, less 4.4 CPU that online services and the system use (peak over the dwell time) and 200m margin'
+  'watermark 65 % of 8000m is 5200m, less 4400m that online services and the system use (peak over the dwell time) and 200m margin'
 
 const BECAUSE: Cases<Because, 'code'> = {
   'limits.quota': [{ code: 'limits.quota', qosClass: 'BE', units: 12, unitMilli: 100 }, 'the BE pod asked for 12 units of 100m'],
@@ -91,7 +91,7 @@ const BECAUSE: Cases<Because, 'code'> = {
   'suppress.beside': [
     { code: 'suppress.beside', allowanceMilli: 600, capacityMilli: 8000, untaggedMilli: 300 },
     'online pods live below the same root (they use 300m), so BE and OT pods are held to their allowance of 600m one by one, and all ' +
-      '8.0 CPU of the node come on top here',
+      '8000m of the node come on top here',
   ],
   'suppress.be': [
     { code: 'suppress.be', bound: 'watermark', allowanceMilli: 600, beMilli: 520, wantsMilli: 150 },
@@ -295,8 +295,8 @@ describe('findings', () => {
 describe('offers', () => {
   it('renders CPU and memory in their own units', () => {
     expect(renderOffer(OFFER)).toBe(
-      'be-cpu 12 units of 100m (1200m): the formula gives 1250m (reclaimable 5.2 CPU, peak of online pods and the system 4.0 CPU, ' +
-        'CPUs of the best-effort set 8.0 CPU)',
+      'be-cpu 12 units of 100m (1200m): the formula gives 1250m (reclaimable 5200m, peak of online pods and the system 3950m, ' +
+        'CPUs of the best-effort set 8000m)',
     )
     expect(renderOffer(MEMORY_OFFER)).toBe(
       'be-memory 8 units of 512 MiB (4 GiB): the formula gives 4.2 GiB (reclaimable 10 GiB, peak of online pods and the system 5.8 GiB)',

@@ -71,6 +71,21 @@ describe('status', () => {
     expect(briefStatus(record.status(13_000))).toBe('error: failing for 2 ticks: boom (and 1 more)')
   })
 
+  it('warns at once of a configuration that was rejected, without what looks like a secret, until it is mended', () => {
+    const record = recorder()
+    record.tick(tick())
+    record.configReload('rejected', 'a.yaml:3:9: got "https://u:hunter2@h"\na.yaml:4:1: cluster.token: unknown key\nand 3 more')
+    const text =
+      'configuration rejected, the last good one stays: a.yaml:3:9: got "https://[redacted]@h" (and 2 more, see the log)'
+    expect(record.status(11_000).problems).toEqual([{ severity: 'warning', text }])
+    expect(briefStatus(record.status(11_000))).toMatch(/^OK .*, 1 warning$/)
+    expect(renderStatus(record.status(11_000))).toMatch(/^ {2}warning +configuration rejected, the last good one stays: /m)
+    record.configReload('rejected', 'a.yaml:4:1: cluster.token: unknown key')
+    expect(record.status(11_000).problems[0]?.text).toMatch(/stays: a\.yaml:4:1: cluster\.token: unknown key$/)
+    record.configReload('unchanged')
+    expect(record.status(11_000).problems).toEqual([])
+  })
+
   it('counts a write as refused only while it is still wanted', () => {
     const record = recorder()
     record.tick(tick({ plan: [CPUS_STEP], outcomes: [{ is: 'refused', errno: 'EINVAL' }] }))

@@ -2,9 +2,18 @@
  * Pods joined with the groups that the kubelet and the three runtimes make for them, under both cgroup drivers: static pods, a pod made
  * anew under its old name, pods that have ended, containers of every kind.
  */
-import { describe, expect, it } from 'vitest'
-import type { CgroupDriver, GroupPath, NodeSnapshot, PodSource, PodSpec } from '../../../src/model/index.ts'
-import { childGroup, containerIdOf, groupName, NO_EVICTIONS, podFromObject, podGroup, qosRoot } from '../../../src/model/index.ts'
+import { describe, expect, it, vi } from 'vitest'
+import type { CgroupDriver, GroupPath, KernelPort, NodeSnapshot, PodSource, PodSpec } from '../../../src/model/index.ts'
+import {
+  childGroup,
+  containerIdOf,
+  groupName,
+  NO_EVICTIONS,
+  parentGroup,
+  podFromObject,
+  podGroup,
+  qosRoot,
+} from '../../../src/model/index.ts'
 import { Sensor } from '../../../src/sense/index.ts'
 import { ModelKernel } from '../../../src/sim/index.ts'
 import { topologyOf } from '../../support/snapshots.ts'
@@ -123,35 +132,45 @@ describe.each(NODES)('under %s with the %s driver', (runtime, driver) => {
   })
 })
 
+const CGROUPFS = { root: '/', driver: 'cgroupfs' } as const
+
+/** A node with the kubelet's roots. */
+function emptyNode(): ModelKernel {
+  const kernel = new ModelKernel({ dialect: 'v2', topology: topologyOf('desktop') })
+  for (const qos of ['Guaranteed', 'Burstable', 'BestEffort'] as const) kernel.makeGroup(qosRoot(CGROUPFS, qos))
+  return kernel
+}
+
+/** One calm tick a second after the other, over whatever pods there are by then. */
+function calmTicks(kernel: KernelPort, pods: () => readonly PodSpec[]): () => NodeSnapshot {
+  const list = () => ({ pods: pods(), everRead: true, revision: 0, atMs: 0, source: 'test', problems: [] })
+  const source: PodSource = { list, onChange: () => undefined, close: () => undefined }
+  const sensor = new Sensor({ kernel, pods: source, layout: CGROUPFS, windowMs: 100 })
+  let nowMs = 0
+  return () => {
+    nowMs += 1000
+    return sensor.sense({ nowMs, wallMs: 0 }, 'calm', { inFlightUnits: {}, evictions: NO_EVICTIONS })
+  }
+}
+
 describe('a list of groups that can not be read, or only in part,', () => {
   /** A kernel whose lists of children are what `lists` makes of them. */
   function forgetful(lists: (names: readonly string[]) => readonly string[]) {
-    const kernel = new ModelKernel({ dialect: 'v2', topology: topologyOf('desktop') })
-    const layout = { root: '/', driver: 'cgroupfs' } as const
-    for (const qos of ['Guaranteed', 'Burstable', 'BestEffort'] as const) kernel.makeGroup(qosRoot(layout, qos))
+    const kernel = emptyNode()
     const spec = podOf({ uid: 'p' })
-    const group = podGroup(layout, spec.kubeletQos, spec.uid)
+    const group = podGroup(CGROUPFS, spec.kubeletQos, spec.uid)
     for (const made of [group, `${group}/a`, `${group}/b`]) kernel.makeGroup(made)
     const state = { lists: (names: readonly string[]) => names, pods: [spec] as readonly PodSpec[] }
     const port = new Proxy(kernel, {
       get: (target, key) => {
         if (key === 'listChildren') return (of: GroupPath) => state.lists(target.listChildren(of))
+        // As on a file system that does not tell.
+        if (key === 'countChildren') return () => undefined
         const value: unknown = Reflect.get(target, key, target)
         return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
       },
     })
-    const list = () => ({ pods: state.pods, everRead: true, revision: 0, atMs: 0, source: 'test', problems: [] })
-    const sensor = new Sensor({
-      kernel: port,
-      pods: { list, onChange: () => undefined, close: () => undefined },
-      layout,
-      windowMs: 100,
-    })
-    let nowMs = 0
-    const sense = (): NodeSnapshot => {
-      nowMs += 1000
-      return sensor.sense({ nowMs, wallMs: 0 }, 'calm', { inFlightUnits: {}, evictions: NO_EVICTIONS })
-    }
+    const sense = calmTicks(port, () => state.pods)
     return { kernel, group, state, sense, spoil: () => void (state.lists = lists) }
   }
 
@@ -178,5 +197,110 @@ describe('a list of groups that can not be read, or only in part,', () => {
     for (let sweep = 0; sweep < 5; sweep += 1) expect(sense().unlistedGroups).toEqual([group])
     kernel.removeGroup(group)
     expect(sense().unlistedGroups).toEqual([])
+  })
+})
+
+describe('where the kernel tells how many groups there are,', () => {
+  function counting() {
+    const kernel = emptyNode()
+    const start = (uid: string, ...containers: readonly string[]): PodSpec => {
+      const spec = podOf({ uid })
+      const group = podGroup(CGROUPFS, spec.kubeletQos, uid)
+      for (const made of [group, ...containers.map((name) => childGroup(group, name))]) kernel.makeGroup(made)
+      return spec
+    }
+    const groupOf = (uid: string): GroupPath => podGroup(CGROUPFS, 'BestEffort', uid)
+    const state = { pods: [start('p', 'a', 'b'), start('q', 'c')] as readonly PodSpec[] }
+    const lists = vi.spyOn(kernel, 'listChildren')
+    const sense = calmTicks(kernel, () => state.pods)
+    const settle = (): void => {
+      for (let sweep = 0; sweep < 12; sweep += 1) sense()
+      lists.mockClear()
+    }
+    const childrenOf = (index: number): string[] => idsOfNames(sense().pods.pods[index]?.childGroups ?? [])
+    return { kernel, state, lists, start, groupOf, sense, settle, childrenOf }
+  }
+  const idsOfNames = (groups: readonly GroupPath[]): string[] => groups.map(groupName).sort()
+
+  it('nothing is listed again while nothing comes or goes, and the lists are the very same', () => {
+    const { sense, settle, lists } = counting()
+    settle()
+    const before = sense().pods.pods.map(({ childGroups }) => childGroups)
+    for (let sweep = 0; sweep < 24; sweep += 1) sense()
+    expect(lists).not.toHaveBeenCalled()
+    for (const [index, { childGroups }] of sense().pods.pods.entries()) expect(childGroups).toBe(before[index])
+  })
+
+  it('a container that came in the place of another is found within a round of sweeps', () => {
+    const { kernel, groupOf, sense, settle, childrenOf } = counting()
+    settle()
+    kernel.removeGroup(`${groupOf('p')}/b`)
+    kernel.makeGroup(`${groupOf('p')}/z`)
+    for (let sweep = 0; sweep < 10; sweep += 1) sense()
+    expect(childrenOf(0)).toEqual(['a', 'z'])
+  })
+
+  it('a group that nobody lists is found on the next sweep', () => {
+    const { start, groupOf, sense, settle } = counting()
+    settle()
+    start('stranger')
+    expect(sense().unlistedGroups).toEqual([groupOf('stranger')])
+  })
+
+  it('a group that nobody lists is found when it came in the place of a pod that is listed', () => {
+    const { kernel, start, groupOf, sense, settle } = counting()
+    settle()
+    kernel.removeGroup(groupOf('q'))
+    start('stranger')
+    expect(sense().unlistedGroups).toEqual([groupOf('stranger')])
+  })
+
+  it('a group that nobody lists is found when it came in the place of one that is no pod', () => {
+    const { kernel, start, groupOf, sense, settle } = counting()
+    kernel.makeGroup(childGroup(parentGroup(groupOf('p')), 'other'))
+    settle()
+    kernel.removeGroup(childGroup(parentGroup(groupOf('p')), 'other'))
+    start('stranger')
+    expect(sense().unlistedGroups).toEqual([groupOf('stranger')])
+  })
+
+  it('a pod that is no longer listed is told of, and let go of with its group', () => {
+    const { kernel, state, groupOf, sense, settle } = counting()
+    settle()
+    state.pods = state.pods.slice(0, 1)
+    expect(sense().unlistedGroups).toEqual([groupOf('q')])
+    expect(sense().unlistedGroups).toEqual([groupOf('q')])
+    kernel.removeGroup(groupOf('q'))
+    expect(sense().unlistedGroups).toEqual([])
+  })
+})
+
+describe('the CPU use of pods', () => {
+  it('is read on every sweep below the best-effort root, and of online pods on every second, once they are known', () => {
+    const kernel = emptyNode()
+    const uids = ['web', 'db', 'batch', 'untagged']
+    const pods = uids.map((uid, index): PodSpec => ({ ...podOf({ uid }), kubeletQos: index < 2 ? 'Burstable' : 'BestEffort' }))
+    for (const { uid, kubeletQos } of pods) kernel.makeGroup(podGroup(CGROUPFS, kubeletQos, uid))
+    const sense = calmTicks(kernel, () => pods)
+    const agesOf = ({ nowMs, pods: { pods: readings } }: NodeSnapshot): readonly (number | undefined)[] =>
+      readings.map(({ use }) => use && nowMs - use.atMs)
+    for (let sweep = 0; sweep < 11; sweep += 1) expect(agesOf(sense()).every((age) => (age ?? 0) === 0)).toBe(true)
+    const ages = Array.from({ length: 8 }, () => agesOf(sense()))
+    for (const index of [2, 3]) expect(ages.map((all) => all[index])).toEqual(Array(8).fill(0))
+    for (const index of [0, 1]) expect(new Set(ages.map((all) => all[index]))).toEqual(new Set([0, 1000]))
+    expect(ages.every(([web, db]) => web !== db)).toBe(true)
+  })
+
+  it('shows that an online pod is gone on the second sweep at the latest', () => {
+    const kernel = emptyNode()
+    const pods = ['web', 'db'].map((uid): PodSpec => ({ ...podOf({ uid }), kubeletQos: 'Burstable' }))
+    const groups = pods.map(({ uid }) => podGroup(CGROUPFS, 'Burstable', uid))
+    for (const group of groups) kernel.makeGroup(group)
+    const sense = calmTicks(kernel, () => pods)
+    const present = (): boolean[] => sense().pods.pods.map((pod) => pod.present)
+    for (let sweep = 0; sweep < 14; sweep += 1) present()
+    for (const group of groups) kernel.removeGroup(group)
+    present()
+    expect(present()).toEqual([false, false])
   })
 })

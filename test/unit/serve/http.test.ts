@@ -191,6 +191,10 @@ describe('pages', () => {
       })
     }
     expect((await get('/statusz?brief')).body).toMatch(/^OK mode enforce.*\n$/)
+    const { pages } = JSON.parse((await get('/?format=json')).body) as { readonly pages: readonly { readonly path: string }[] }
+    expect(pages.length).toBeGreaterThan(10)
+    expect(text.body.replaceAll(/\n {2,}/g, ' ')).toContain(`\npaths         ${pages.map(({ path }) => path).join(' ')}\n`)
+    expect(text.body).toMatch(/\nFor people and not for parsing: the form may change\. \?format=json is for programs\.\n$/)
     const chosen = await get('/statusz?format=text', { headers: { accept: 'application/json' } })
     expect(chosen.headers.get('content-type')).toBe('text/plain; charset=utf-8')
   })

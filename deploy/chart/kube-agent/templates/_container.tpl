@@ -10,7 +10,7 @@ the node; without, it has no capability and nothing of the node is mounted writa
 {{- if and $agent (or (ne (int $settings.own.nice) 0) (ne (int $settings.own.realtimePriority) 0)) -}}
 {{- $capabilities = append $capabilities "SYS_NICE" -}}
 {{- end -}}
-{{- if and $agent $settings.identity.coreScheduling -}}
+{{- if and .writes $settings.identity.coreScheduling -}}
 {{- $capabilities = append $capabilities "SYS_PTRACE" -}}
 {{- end -}}
 image: {{ include "kube-agent.image" .root | quote }}
