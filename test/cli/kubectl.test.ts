@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ApiObject } from '../support/api-server/index.ts'
 import { ProxyApiServer } from '../support/proxy-api-server.ts'
@@ -150,11 +151,25 @@ describe('kubectl kube-agent', () => {
   )
 
   it('says in one line what kube-agent status --brief says on the node, with the same exit code', { timeout: MS }, async () => {
-    const there = kubeAgent(['status', '--brief', '--address', `127.0.0.1:${port}`])
-    const here = await plugin('status', 'node-a', '--brief')
     const steady = (text: string): string => text.replaceAll(/\d[\d.]* ?(?:ms|s|min|m|CPUs?|GiB)\b/g, 'N').trim()
-    expect(here.code).toBe(there.code)
-    expect(steady(here.stdout)).toBe(steady(there.stdout))
+    const onNode = (): Pick<Ran, 'code' | 'stdout'> => {
+      const ran = kubeAgent(['status', '--brief', '--address', `127.0.0.1:${port}`])
+      return { code: ran.code, stdout: steady(ran.stdout) }
+    }
+    // A warning comes and goes while the machine is busy (a late tick): only between two equal answers does a third have to be the same.
+    await expect
+      .poll(
+        async () => {
+          const before = onNode()
+          const here = await plugin('status', 'node-a', '--brief')
+          const after = onNode()
+          if (!isDeepStrictEqual(before, after)) return 'what the agent says changes'
+          expect({ code: here.code, stdout: steady(here.stdout) }).toEqual(after)
+          return 'the same'
+        },
+        { timeout: MS / 2 },
+      )
+      .toBe('the same')
   })
 
   it('gives data with --json', { timeout: MS }, async () => {
