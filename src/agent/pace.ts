@@ -18,9 +18,9 @@ const NEWEST = 0.1
  * While nothing has happened that calls for less, the next hot tick comes after so many hot pauses. What online work gains on the last decision
  * is heard by the next guard beat; what it gives back is handed out slowly anyway.
  */
-const STILL = 4
+const STILL = 8
 /** Guard beats come so many times less often while there is no offline work to hold back: it rests, or there is none. */
-const REST = 4
+const REST = 10
 
 export class Pace {
   #loop: Config['loop']

@@ -159,7 +159,11 @@ const suppressCpu = block({
   floorPermyriad: leaf.share(200, 1, 'What BE and OT together keep, however hot the node; of its capacity'),
   otFloorPermyriad: leaf.share(100, 1, 'What OT keeps of floorPermyriad; of the capacity of the node'),
   growthPermyriad: leaf.share(1000, 1, 'Fastest growth of the offline allowance per second; of the capacity of the node'),
-  deadBandPermyriad: leaf.share(100, 0, 'Growth of the allowance that is too small to write; of the capacity of the node'),
+  deadBandPermyriad: leaf.share(
+    100,
+    0,
+    'Growth of the allowance that is too small to write, five times as much while offline work uses less than half of it; of the capacity of the node',
+  ),
   dwellMs: leaf.ms(1000, 100, 10 * MINUTE_MS, 'How long online use must have been lower before the allowance grows'),
   windowMs: leaf.ms(100, 10, 10_000, 'Time over which CPU use is averaged'),
   jumpPermyriad: leaf.share(

@@ -158,6 +158,23 @@ describe('decide', () => {
     })
   })
 
+  it('does not grow by what is too small to write, five times as much of it while offline work rests (I84)', () => {
+    const seen = { rests: 0, works: 0 }
+    forAllHistories((lived, history) => {
+      const { deadBandPermyriad } = configFor(history).suppressCpu
+      for (const [index, { decision, unbounded }] of lived.entries()) {
+        const [now, then] = [decision.suppression, lived[index - 1]?.decision.suppression]
+        if (now === undefined || then === undefined || unbounded || now.bound !== 'watermark') continue
+        const grownMilli = now.allowanceMilli - then.allowanceMilli
+        if (grownMilli <= 0 || now.inputs.capacityMilli !== then.inputs.capacityMilli) continue
+        const rests = now.inputs.offlineMilli < then.allowanceMilli / 2
+        seen[rests ? 'rests' : 'works'] += 1
+        expect(grownMilli).toBeGreaterThan((now.inputs.capacityMilli * deadBandPermyriad * (rests ? 5 : 1)) / 10_000)
+      }
+    })
+    expect(Math.min(...Object.values(seen))).toBeGreaterThan(10)
+  })
+
   it('gives OT no more than its floor and what BE leaves of the allowance (I8)', () => {
     forAllHistories((lived, history) => {
       const { otFloorPermyriad } = configFor(history).suppressCpu

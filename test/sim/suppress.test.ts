@@ -69,6 +69,26 @@ describe.each(['v1', 'v2'] as const)('suppression under %s', (dialect) => {
     })
   })
 
+  it('writes nothing for the jitter of online use while offline work rests, and has all back for it when it works again (I84)', () => {
+    settled(
+      dialect,
+      (sim) => {
+        sim.node.setDemand('be', 0)
+        sim.node.setDemand('ot', 0)
+        const jitter = (nowMs: number): void => sim.node.setDemand('ls', 1000 + ((Math.floor(nowMs / 400) * 7) % 11) * 30)
+        sim.run(10_000, jitter)
+        const ticks = sim.records.length
+        sim.run(60_000, jitter)
+        expect(sim.records.slice(ticks).flatMap(({ plan }) => plan)).toEqual([])
+        sim.node.setDemand('ls', 1000)
+        sim.node.setDemand('be', 8000)
+        sim.run(5000)
+        expect(usedMilli(sim)).toBeGreaterThan(WATERMARK_MILLI - 100)
+      },
+      [BE, OT, LS],
+    )
+  })
+
   it('gives the room back in steps, the last one included', () => {
     settled(dialect, (sim) => {
       sim.node.setDemand('ls', 4500)

@@ -61,6 +61,11 @@ export class SimulatedAgent {
     this.#port = options.port?.(this.kernel) ?? this.kernel
     this.#journal = this.#openJournal()
     this.#agent = this.#start()
+    // As the loop does for a pod that comes: the next beat is the next guard beat.
+    this.node.onChange(() => {
+      this.#agent.wantTick()
+      this.#nextBeatMs = 0
+    })
   }
 
   /** Moves on by `ms`, in guard beats. `onBeat` may change the load; it is called before time passes. */

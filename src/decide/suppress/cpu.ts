@@ -92,7 +92,7 @@ export function suppressCpu(
     return { claims: [], memory: { ...memory, measured: measured.memory }, evicts: [] }
   }
   const view: View = { snapshot, pods, placement, memory, use, inputs, measured }
-  const clock: Clock = { nowMs: snapshot.nowMs, capacityMilli: inputs.capacityMilli, dwellMs }
+  const clock: Clock = { nowMs: snapshot.nowMs, capacityMilli: inputs.capacityMilli, dwellMs, usedMilli: inputs.offlineMilli }
   const { allowance, guard, atFloor } = regulateAllowance(view, clock, config)
   if (stale || guard.silent) abstentions.push({ code: 'silent', rule: 'suppressCpu' })
   const allowanceMilli = allowance.level.milli

@@ -29,7 +29,14 @@ export interface Clock {
   readonly capacityMilli: number
   /** The dwell time in force (steadiness.ts): suppressCpu.dwellMs, or longer while the allowance swings. */
   readonly dwellMs: number
+  /** What offline work uses, in milli-CPU: OT alone uses no more than that. */
+  readonly usedMilli: number
 }
+
+/** Whoever uses less than this share of a level gains nothing from a little more of it. */
+const RESTS_BELOW = 0.5
+/** So many dead bands are too small for one who rests: the jitter of a quiet node moves its peak by more than one, all the time. */
+const RESTING_BANDS = 5
 
 /** The level held between two bounds, keeping the time of its last change. */
 export function within(level: Level | undefined, leastMilli: number, mostMilli: number): Level | undefined {
@@ -38,22 +45,23 @@ export function within(level: Level | undefined, leastMilli: number, mostMilli: 
 
 /**
  * The next level: a shrink goes to the target in one step (I6); growth is at most growthPermyriad of the capacity a second, one step in
- * the dwell time in force (I7), and none within the dead band unless the target is a bound. A step is as large as the configured dwell
- * time makes it: a longer one makes steps rarer, not larger.
+ * the dwell time in force (I7), and none that is too small to write (I84) unless the target is a bound. A step is as large as the configured
+ * dwell time makes it: a longer one makes steps rarer, not larger.
  */
 export function regulate(
   target: Target,
   previous: Level | undefined,
-  { nowMs, capacityMilli, dwellMs }: Clock,
+  clock: Clock,
   config: Config,
 ): Regulated {
+  const { nowMs, capacityMilli, dwellMs } = clock
   const { growthPermyriad, dwellMs: stepMs } = config.suppressCpu
   const at = (milli: number, bound: AllowanceBound): Regulated => ({ level: { milli, changedMs: nowMs }, bound })
   if (previous === undefined) return at(target.milli, target.bound)
   const missingMilli = target.milli - previous.milli
   if (missingMilli === 0) return { level: previous, bound: target.bound }
   if (missingMilli < 0) return at(target.milli, target.bound)
-  if (missingMilli <= deadBandMilli(capacityMilli, config) && target.bound === 'watermark')
+  if (missingMilli <= tooSmallMilli(previous, clock, config) && target.bound === 'watermark')
     return { level: previous, bound: 'deadBand' }
   if (nowMs - previous.changedMs < dwellMs) return { level: previous, bound: 'dwell' }
   const stepMilli = Math.max(1, Math.floor((capacityMilli * growthPermyriad * stepMs) / 1000 / 10_000))
@@ -61,7 +69,13 @@ export function regulate(
   return grown < target.milli ? at(grown, 'growth') : at(target.milli, target.bound)
 }
 
-/** Growth of the allowance that is too small to write; also what counts as a change of direction (steadiness.ts). In milli-CPU. */
+/** Growth that is too small to write, in milli-CPU: the dead band, or several of it while most of the level is not used. */
+function tooSmallMilli({ milli }: Level, { capacityMilli, usedMilli }: Clock, config: Config): number {
+  const bandMilli = deadBandMilli(capacityMilli, config)
+  return usedMilli < milli * RESTS_BELOW ? bandMilli * RESTING_BANDS : bandMilli
+}
+
+/** Growth of the allowance that is too small to write, whoever waits for it; also what counts as a change of direction (steadiness.ts). In milli-CPU. */
 export function deadBandMilli(capacityMilli: number, { suppressCpu: { deadBandPermyriad } }: Config): number {
   return (capacityMilli * deadBandPermyriad) / 10_000
 }

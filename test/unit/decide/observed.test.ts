@@ -9,7 +9,7 @@ import { NO_EVICTIONS } from '../../../src/model/index.ts'
 import { configOf } from '../../support/config.ts'
 import { snapshotOf, type SnapshotLiteral } from '../../support/snapshots.ts'
 
-const QUIET = { nodeMilli: 2000, offlineMilli: 1000, cpuPressurePermyriad: 0 } as const
+const QUIET = { nodeMilli: 3000, offlineMilli: 2000, cpuPressurePermyriad: 0 } as const
 const WAITING = { ...QUIET, cpuPressurePermyriad: 6000 } as const
 
 /** Every 250 ms, after a quiet start with an allowance of 4000m. */

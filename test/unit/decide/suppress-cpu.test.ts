@@ -71,6 +71,30 @@ describe('suppressCpu', () => {
     expect(allowances(ticks({ nowMs: 0, nodeMilli: 1000 }, { nowMs: 50, nodeMilli: 1001 }))).toEqual([4000, 3999])
   })
 
+  it('does not follow the jitter of a node on which offline work rests, and does as soon as that uses half of what it may (I84)', () => {
+    const onlineMilli = (second: number): number => 1000 + ((second * 7) % 11) * 20
+    const seen = (offlineMilli: number): Set<number | undefined> => {
+      const at = (second: number): SnapshotLiteral => ({
+        nowMs: 1000 * second,
+        nodeMilli: onlineMilli(second) + offlineMilli,
+        offlineMilli,
+      })
+      return new Set(allowances(ticks(...Array.from({ length: 120 }, (_, second) => at(second)))).slice(11))
+    }
+    expect(seen(1800)).toEqual(new Set([3800]))
+    expect(seen(1900).size).toBeGreaterThan(1)
+  })
+
+  it('grows by more than five dead bands though offline work rests, and to where all its CPUs are its own (I84)', () => {
+    const at = (nowMs: number, nodeMilli: number): SnapshotLiteral => ({ nowMs, nodeMilli, offlineMilli: 0 })
+    const grown = (onlineMilli: number): unknown => {
+      const [, decision] = ticks(at(0, 1401), at(2000, onlineMilli))
+      return [decision?.suppression?.allowanceMilli, decision?.suppression?.bound]
+    }
+    expect(grown(1001)).toEqual([3599, 'deadBand'])
+    expect(grown(1000)).toEqual([4000, 'watermark'])
+  })
+
   it('shrinks by a reading that was not renewed on this tick, and does not grow by it (I9)', () => {
     const old = (nowMs: number, nodeMilli: number): SnapshotLiteral => ({ nowMs, nodeMilli, offlineMilli: 0, ageMs: 100 })
     const fresh = { nowMs: 5000, nodeMilli: 1000, offlineMilli: 0 }
