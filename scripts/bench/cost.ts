@@ -24,7 +24,10 @@ const SETTLE_MS = 4000
 const MEASURED_MS = 20_000
 const UP_MS = 15_000
 const GOALS = { calm: 1, hot: 3 } as const
-/** Ticks a second that a pace must come to: calm ticks come once a second and with each new list of pods, hot ones every 50 ms where there is news, every 400 without, or, where they are dear, later. */
+/**
+ * Ticks a second that a pace must come to: calm ticks come once a second and with each new list of pods, hot ones every 50 ms where there is news,
+ * every 400 without, or, where they are dear, later.
+ */
 const TICKS = { calm: { least: 0.8, most: 2 }, hot: { least: 2.2, most: 21 } } as const
 const ONLINE_PERMILLE = '333'
 /** Of all CPUs, for foreign work and stolen time together: a cache that others use makes every read dearer. */

@@ -1,6 +1,6 @@
 /**
- * What the text of a restore journal tells, and the text that tells it. Records stand on their own: an original names its boot, so that neither a damaged header nor any
- * other damaged line costs more than what it told of itself. One file is of one boot, since it is only ever replaced whole.
+ * What the text of a restore journal tells, and the text that tells it. Records stand on their own: an original names its boot, so that neither a
+ * damaged header nor any other damaged line costs more than what it told of itself. One file is of one boot, since it is only ever replaced whole.
  */
 import type { JournaledKnob, KnobValue } from '../model/index.ts'
 import { devicesWritten, identicalValue, IoLimits, KnobTable, sameValue } from '../model/index.ts'

@@ -52,7 +52,7 @@ export class Loop {
     this.#timer = undefined
   }
 
-  /** Kernel time is not the matter here: to wind up the timer of before costs a fraction of making one, forty times a second. */
+  /** To wind up the timer of before costs a fraction of making one, and that counts at forty beats a second. */
   #arm(delayMs: number): void {
     const wholeMs = Math.max(1, Math.trunc(delayMs))
     if (this.#timer !== undefined && wholeMs === this.#timerMs) {

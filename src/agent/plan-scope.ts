@@ -13,6 +13,15 @@ interface Ground {
   readonly regulates: boolean
 }
 
+/** What has come since the last plan was made. */
+interface Changes {
+  /** Kinds of which a reading has changed. */
+  readonly touched: Iterable<KnobKind>
+  /** Whether that is not all: it is not certain what has changed. */
+  readonly everything: boolean
+  readonly nowMs: number
+}
+
 /** Between plans that look at everything, in ms. */
 const WHOLE_MS = 10_000
 
@@ -25,18 +34,8 @@ export class PlanScope {
   /** The upper layer of the last decision. */
   #top: ReadonlyKnobTable<Resolved> = NOTHING
 
-  /**
-   * The kinds that need no look on this tick. `touched` are those of which a reading has changed since the last plan was made.
-   * @param everything it is not certain what has changed
-   */
-  still(
-    decision: Decision,
-    {
-      touched,
-      everything,
-      nowMs,
-    }: { readonly touched: Iterable<KnobKind>; readonly everything: boolean; readonly nowMs: number },
-  ): ReadonlySet<KnobKind> {
+  /** The kinds that need no look on this tick. */
+  still(decision: Decision, { touched, everything, nowMs }: Changes): ReadonlySet<KnobKind> {
     const { desired, complete } = decision
     const layers: KnobLayers<Resolved> | undefined = desired instanceof KnobLayers ? desired : undefined
     const ground: Ground = { base: layers?.base, complete, regulates: regulatesCpu(decision) }

@@ -6,7 +6,8 @@
  *   then     one pod at a time in the order of evict-order.ts, intervalMs apart, at most perHour; only what the API server granted, or has
  *            yet to answer, counts
  *   between  nobody while a pod that was granted is still here within the time it has to end: what it frees is not to be seen yet
- * A rung in dry run, or of a rule that only observes, stops no sales and is told apart: its wishes are paced the same, but take nothing from the real ones.
+ * A rung in dry run, or of a rule that only observes, stops no sales and is told apart: its wishes are paced the same, but take nothing from
+ * the real ones.
  */
 import type { Config } from '../config/types.ts'
 import type { ClassifiedPod, EvictingRung, EvictionOutcome, EvictionRecord, EvictionWish, NodeSnapshot } from '../model/index.ts'

@@ -14,8 +14,8 @@ export interface PeakWindow {
 const BUCKETS = 10
 
 /**
- * The window with `value` at `nowMs` in it, which is the one that was given while nothing has changed; what is older than `windowMs` plus one bucket is gone. When `windowMs` is another than before,
- * the highest value so far counts as new: buckets of another length have other numbers.
+ * The window with `value` at `nowMs` in it, which is the one that was given while nothing has changed; what is older than `windowMs` plus one
+ * bucket is gone. When `windowMs` is another than before, the highest value so far counts as new: buckets of another length have other numbers.
  */
 export function addPeak(window: PeakWindow | undefined, value: number, nowMs: number, windowMs: number): PeakWindow {
   const bucketMs = windowMs / BUCKETS

@@ -17,7 +17,10 @@ import {
 } from './node-patch.ts'
 import { isStatus, type ReporterClock } from './reporter-calls.ts'
 
-/** How often the heartbeat of conditions is renewed, or a message that moved alone is told: as often as the kubelet renews those of its own when nothing has changed. */
+/**
+ * How often the heartbeat of conditions is renewed, or a message that moved alone is told: as often as the kubelet renews those of its own when nothing
+ * has changed.
+ */
 const HEARTBEAT_MS = 5 * 60_000
 
 export interface NodeWriterOptions {

@@ -31,7 +31,10 @@ export type PressureSource = 'online groups' | 'node' | 'run queue' | 'none'
 /** How online work waits for CPU. */
 export interface CpuPressureState {
   readonly source: PressureSource
-  /** Share of time in which some task of online work waited, or for `run queue` tasks ready to run per CPU beyond the first, all that offline work has left out; permyriad. */
+  /**
+   * Share of time in which some task of online work waited, or for `run queue` tasks ready to run per CPU beyond the first, all that offline work has
+   * left out; permyriad.
+   */
   readonly permyriad: number
   readonly boundPermyriad: number
   /**

@@ -53,7 +53,10 @@ export interface PressureUse {
 /** Tasks that are ready to run, running ones included, on average. */
 export interface RunQueueUse {
   readonly runnable: number
-  /** So many of them, at least, are no offline ones: what is left when every task of offline work is taken for one of them. Undefined where those can't be counted. */
+  /**
+   * So many of them, at least, are no offline ones: what is left when every task of offline work is taken for one of them. Undefined where those can't
+   * be counted.
+   */
   readonly notOffline?: number
 }
 

@@ -53,7 +53,10 @@ export const OPERATIONS = [
 ] as const satisfies readonly (keyof KernelPort)[]
 export type Operation = (typeof OPERATIONS)[number]
 
-/** errno: it fails. short: a part of the value is taken, and that is told as an error. lie: a write says that it has succeeded and does nothing; lists of groups lack every second one. */
+/**
+ * errno: it fails. short: a part of the value is taken, and that is told as an error. lie: a write says that it has succeeded and does nothing; lists
+ * of groups lack every second one.
+ */
 export interface Fault {
   readonly operation: Operation
   readonly how: Errno | 'lie' | 'short'

@@ -1,5 +1,6 @@
 /**
- * Random cgroup trees in states that the kernel could be in, under either dialect. A tree is made from raw numbers that are bent to be legal from the root down, so that fast-check can shrink every number on its own.
+ * Random cgroup trees in states that the kernel could be in, under either dialect. A tree is made from raw numbers that are bent to be legal from
+ * the root down, so that fast-check can shrink every number on its own.
  */
 import * as fc from 'fast-check'
 import { CpuSet } from '../../src/cpu/index.ts'

@@ -22,7 +22,10 @@ export interface TarFile {
   readonly content: Iterable<Buffer> | AsyncIterable<Buffer>
 }
 
-/** The bytes of an archive of these files, readable by their owner alone. Throws E_BUG for a path that ustar can't hold, and for a content of another length. */
+/**
+ * The bytes of an archive of these files, readable by their owner alone. Throws E_BUG for a path that ustar can't hold, and for a content of another
+ * length.
+ */
 export async function* tarOf(files: AsyncIterable<TarFile>): AsyncGenerator<Buffer> {
   for await (const file of files) {
     yield headerOf(file)

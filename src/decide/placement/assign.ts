@@ -80,8 +80,8 @@ function keep(allotment: Allotment, want: Want, { holdings, sameGround }: Past):
 }
 
 /**
- * Those with the fewest rivals first, then the smallest: a pod without room, whose group holds the whole pool, is taken for one with CPUs of its own only if those that
- * really have some leave enough. Threads that have come to the cores of an LSX pod are taken along unless another pod has them.
+ * Those with the fewest rivals first, then the smallest: a pod without room, whose group holds the whole pool, is taken for one with CPUs of its own
+ * only if those that really have some leave enough. Threads that have come to the cores of an LSX pod are taken along unless another pod has them.
  */
 function adopt(allotment: Allotment, inLine: ReadonlyMap<string, Want>, { holdings, actual }: Past): void {
   const found: (Found & { want: Want })[] = []

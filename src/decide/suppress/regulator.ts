@@ -48,12 +48,7 @@ export function within(level: Level | undefined, leastMilli: number, mostMilli: 
  * the dwell time in force (I7), and none that is too small to write (I84) unless the target is a bound. A step is as large as the configured
  * dwell time makes it: a longer one makes steps rarer, not larger.
  */
-export function regulate(
-  target: Target,
-  previous: Level | undefined,
-  clock: Clock,
-  config: Config,
-): Regulated {
+export function regulate(target: Target, previous: Level | undefined, clock: Clock, config: Config): Regulated {
   const { nowMs, capacityMilli, dwellMs } = clock
   const { growthPermyriad, dwellMs: stepMs } = config.suppressCpu
   const at = (milli: number, bound: AllowanceBound): Regulated => ({ level: { milli, changedMs: nowMs }, bound })
