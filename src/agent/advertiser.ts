@@ -4,7 +4,7 @@
  */
 import type { Publisher } from './options.ts'
 import type { Decision, NodeSnapshot, OfflineResource } from '../model/index.ts'
-import { holdsUnits, noUnits, OFFLINE_RESOURCES, onlyObserves } from '../model/index.ts'
+import { heldUnits, noUnits, OFFLINE_RESOURCES, onlyObserves } from '../model/index.ts'
 
 type Units = Readonly<Record<OfflineResource, number>>
 
@@ -31,7 +31,7 @@ export class Advertiser {
     const units = noUnits()
     for (const resource of OFFLINE_RESOURCES) {
       const name = fullNames[resource]
-      for (const pod of pods) if (holdsUnits(pod)) units[resource] += pod.spec.extended[name] ?? 0
+      for (const pod of pods) units[resource] += heldUnits(pod, name)
     }
     this.#listed = units
     // Before the pods were read there is nothing to tell: no pod would mean that everything is free again.

@@ -18,7 +18,7 @@ import type {
   OfflineResource,
   PlacementState,
 } from '../model/index.ts'
-import { hasEnded, holdsUnits, isOffline, OFFLINE_RESOURCES } from '../model/index.ts'
+import { hasEnded, heldUnits, isOffline, OFFLINE_RESOURCES } from '../model/index.ts'
 import { fullNameOf, isOnlineBelowOfflineRoot } from './classify.ts'
 import { addPeak, peakOf, type PeakWindow, reasonable } from './peak.ts'
 import { countersContradict } from './suppress/cpu-inputs.ts'
@@ -224,9 +224,7 @@ function unusedByBe(
 function allocated(resource: OfflineResource, pods: readonly ClassifiedPod[], snapshot: NodeSnapshot, config: Config): number {
   const name = fullNameOf(resource, config)
   let units = snapshot.inFlightUnits[resource] ?? 0
-  for (const { reading } of pods) {
-    if (holdsUnits(reading)) units += reading.spec.extended[name] ?? 0
-  }
+  for (const { reading } of pods) units += heldUnits(reading, name)
   return units
 }
 

@@ -98,7 +98,7 @@ export function podKey(spec: { readonly namespace: string; readonly name: string
   return `${spec.namespace}/${spec.name}`
 }
 
-/** Whether the offline units that the pod asks for are its own: the kubelet has made its group, and it has not ended. */
-export function holdsUnits({ spec, present }: Pick<PodReading, 'spec' | 'present'>): boolean {
-  return present && !hasEnded(spec)
+/** Units of an offline resource that are the pod's own: what it asks for once the kubelet has made its group, and until it has ended. */
+export function heldUnits({ spec, present }: Pick<PodReading, 'spec' | 'present'>, fullName: string): number {
+  return present && !hasEnded(spec) ? (spec.extended[fullName] ?? 0) : 0
 }

@@ -8,9 +8,11 @@ import type { Config } from '../../src/config/index.ts'
 import { CpuSet } from '../../src/cpu/index.ts'
 import { decide, EMPTY_MEMORY } from '../../src/decide/index.ts'
 import { merge } from '../../src/decide/merge.ts'
+import { type Clock, regulate, type Target } from '../../src/decide/suppress/regulator.ts'
 import type { Claim, ClassifiedPod, Decision, KnobSetting, NodeSnapshot } from '../../src/model/index.ts'
 import { isOffline, isQuota, KNOB_KINDS, OFFLINE_RESOURCES, quotaMilliCpu, RULES } from '../../src/model/index.ts'
 import { compareWidth } from '../../src/plan/width.ts'
+import { configOf } from '../support/config.ts'
 import { configFor, forAllHistories } from '../support/histories.ts'
 import { OFFLINE_ROOT, snapshotOf } from '../support/snapshots.ts'
 import { PAIRS } from '../support/settings.ts'
@@ -159,20 +161,33 @@ describe('decide', () => {
   })
 
   it('does not grow by what is too small to write, five times as much of it while offline work rests (I84)', () => {
+    const milli = fc.integer({ min: 0, max: 20_000 })
     const seen = { rests: 0, works: 0 }
-    forAllHistories((lived, history) => {
-      const { deadBandPermyriad } = configFor(history).suppressCpu
-      for (const [index, { decision, unbounded }] of lived.entries()) {
-        const [now, then] = [decision.suppression, lived[index - 1]?.decision.suppression]
-        if (now === undefined || then === undefined || unbounded || now.bound !== 'watermark') continue
-        const grownMilli = now.allowanceMilli - then.allowanceMilli
-        if (grownMilli <= 0 || now.inputs.capacityMilli !== then.inputs.capacityMilli) continue
-        const rests = now.inputs.offlineMilli < then.allowanceMilli / 2
-        seen[rests ? 'rests' : 'works'] += 1
-        expect(grownMilli).toBeGreaterThan((now.inputs.capacityMilli * deadBandPermyriad * (rests ? 5 : 1)) / 10_000)
-      }
-    })
-    expect(Math.min(...Object.values(seen))).toBeGreaterThan(10)
+    fc.assert(
+      fc.property(
+        milli,
+        milli,
+        milli,
+        fc.integer({ min: 0, max: 300 }),
+        (fromMilli, wantedMilli, usedMilli, deadBandPermyriad) => {
+          const clock: Clock = { nowMs: 10_000, capacityMilli: 20_000, dwellMs: 1000, usedMilli }
+          const target: Target = { milli: wantedMilli, bound: 'watermark' }
+          const { level } = regulate(
+            target,
+            { milli: fromMilli, changedMs: 0 },
+            clock,
+            configOf({ suppressCpu: { deadBandPermyriad } }),
+          )
+          const rests = usedMilli < fromMilli / 2
+          const leastMilli = 2 * deadBandPermyriad * (rests ? 5 : 1)
+          const isWorthIt = wantedMilli - fromMilli > leastMilli
+          if (wantedMilli > fromMilli) seen[rests ? 'rests' : 'works'] += 1
+          expect(level.milli > fromMilli).toBe(isWorthIt)
+          expect(level.milli < fromMilli).toBe(wantedMilli < fromMilli)
+        },
+      ),
+    )
+    expect(Math.min(...Object.values(seen))).toBeGreaterThan(3)
   })
 
   it('gives OT no more than its floor and what BE leaves of the allowance (I8)', () => {

@@ -8,7 +8,7 @@ import { capacity, type CapacityMemory } from '../../../src/decide/capacity.ts'
 import { classify } from '../../../src/decide/classify.ts'
 import { decide, EMPTY_MEMORY, type Memory } from '../../../src/decide/index.ts'
 import type { Abstention, NodeSnapshot, Offer, OfflineResource, PlacementState } from '../../../src/model/index.ts'
-import { holdsUnits, OFFLINE_RESOURCES } from '../../../src/model/index.ts'
+import { hasEnded, OFFLINE_RESOURCES } from '../../../src/model/index.ts'
 import { CpuSet } from '../../../src/cpu/index.ts'
 import { configOf } from '../../support/config.ts'
 import { deepFreeze, GIB, type PodLiteral, snapshotOf, type SnapshotLiteral } from '../../support/snapshots.ts'
@@ -163,7 +163,7 @@ describe('sales that are stopped', () => {
           const snapshot = snapshotOf({ ...rest, nowMs, pods })
           for (const { resource, units, because } of seller.tickOn(snapshot, hold)) {
             const promised = snapshot.pods.pods
-              .filter((reading) => holdsUnits(reading))
+              .filter(({ spec, present }) => present && !hasEnded(spec))
               .reduce((sum, { spec }) => sum + (spec.extended[`kube-agent.io/${resource}`] ?? 0), rest.inFlight[resource] ?? 0)
             if (hold) {
               expect(because.bound).toBe('hold')
