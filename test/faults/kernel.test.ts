@@ -239,7 +239,7 @@ describe.each(DIALECTS)('a group that vanishes between any two calls of a tick, 
       expect(sim.records.slice(ticks).flatMap(({ results }) => results).length).toBeGreaterThan(0)
       calls = faults.calls - first
       faults.onCall = () => undefined
-      sim.run(3000)
+      sim.run(1500)
       expect(sim.failures.map(messageOf)).toEqual([])
       expect(sim.release()).toMatchObject({ failed: [], foreign: [] })
       const left = new Map([...before].filter(([knob]) => !knob.startsWith(victim)))

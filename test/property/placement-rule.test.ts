@@ -129,7 +129,7 @@ const tellableOf = ({ placement: { pinned, ...rest } }: Decision) => ({
 const carriedOut = (decision: Decision): Moment['actual'] =>
   [...decision.desired.entries()].map(([group, , { setting }]) => ({ ...setting, group }))
 
-function forAllLives(check: (lived: readonly Moment[]) => void, numRuns = 300): void {
+function forAllLives(check: (lived: readonly Moment[]) => void, numRuns = 200): void {
   const legal = histories.filter(({ settings: all }) =>
     all.every(({ reservedCpus, dedicatedCpus }) => !CpuSet.parse(reservedCpus).overlaps(CpuSet.parse(dedicatedCpus))),
   )

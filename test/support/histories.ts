@@ -213,7 +213,7 @@ export function configFor({ settings }: History): Config {
 type Check = (lived: readonly Lived[], history: History) => void
 
 /** Checks many histories; the seed is that of test/support/seed.ts. */
-export function forAllHistories(check: Check, numRuns = 250): void {
+export function forAllHistories(check: Check, numRuns = 150): void {
   fc.assert(
     fc.property(SHORT, (history) => check(live(history), history)),
     { numRuns },
