@@ -46,6 +46,8 @@ export const ALLOWANCE_BOUNDS = [
   'growth',
   'dwell',
   'deadBand',
+  /** Kept also at somewhat more than the dead band, since most of it is not used. */
+  'unused',
   'floor',
   'cpuset',
   'stale',

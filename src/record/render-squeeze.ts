@@ -153,6 +153,8 @@ function boundNote(bound: AllowanceBound, inputs: SuppressionInputs, amount: Amo
       return `; may grow towards ${leaves} once the dwell time is over`
     case 'deadBand':
       return `; kept, since ${leaves} is too small a change to write`
+    case 'unused':
+      return `; kept, though ${leaves} would be left, since offline work uses less than half of it`
     case 'floor':
       return `; that leaves ${leaves}, so the floor of ${amount(inputs.floorMilli)} holds`
     case 'cpuset':
@@ -177,6 +179,8 @@ function otNote(bound: AllowanceBound): string {
       return '; may grow once the dwell time is over'
     case 'deadBand':
       return '; kept, since the change is too small to write'
+    case 'unused':
+      return '; kept, since offline work uses less than half of it'
     case 'floor':
       return '; the floor of OT holds'
     case 'stale':

@@ -56,18 +56,24 @@ export function regulate(target: Target, previous: Level | undefined, clock: Clo
   const missingMilli = target.milli - previous.milli
   if (missingMilli === 0) return { level: previous, bound: target.bound }
   if (missingMilli < 0) return at(target.milli, target.bound)
-  if (missingMilli <= tooSmallMilli(previous, clock, config) && target.bound === 'watermark')
-    return { level: previous, bound: 'deadBand' }
+  const kept = target.bound === 'watermark' ? tooSmall(missingMilli, previous, clock, config) : undefined
+  if (kept !== undefined) return { level: previous, bound: kept }
   if (nowMs - previous.changedMs < dwellMs) return { level: previous, bound: 'dwell' }
   const stepMilli = Math.max(1, Math.floor((capacityMilli * growthPermyriad * stepMs) / 1000 / 10_000))
   const grown = previous.milli + stepMilli
   return grown < target.milli ? at(grown, 'growth') : at(target.milli, target.bound)
 }
 
-/** Growth that is too small to write, in milli-CPU: the dead band, or several of it while most of the level is not used. */
-function tooSmallMilli({ milli }: Level, { capacityMilli, usedMilli }: Clock, config: Config): number {
+/** Why growth by so much is too small to write: it is within the dead band, or within several while most of the level is not used. */
+function tooSmall(
+  missingMilli: number,
+  { milli }: Level,
+  { capacityMilli, usedMilli }: Clock,
+  config: Config,
+): 'deadBand' | 'unused' | undefined {
   const bandMilli = deadBandMilli(capacityMilli, config)
-  return usedMilli < milli * RESTS_BELOW ? bandMilli * RESTING_BANDS : bandMilli
+  if (missingMilli <= bandMilli) return 'deadBand'
+  return usedMilli < milli * RESTS_BELOW && missingMilli <= bandMilli * RESTING_BANDS ? 'unused' : undefined
 }
 
 /** Growth of the allowance that is too small to write, whoever waits for it; also what counts as a change of direction (steadiness.ts). In milli-CPU. */

@@ -223,6 +223,7 @@ const BOUND_TEXTS: Readonly<Record<AllowanceBound, string>> = {
   growth: 'growing back in steps',
   dwell: 'may grow once the dwell time is over',
   deadBand: 'kept, the change is too small to write',
+  unused: 'kept, less than half of it is used',
   floor: 'at the floor, online work needs the rest',
   cpuset: 'all that the best-effort CPUs can give',
   stale: 'CPU readings are missing or old',

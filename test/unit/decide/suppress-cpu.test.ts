@@ -91,7 +91,7 @@ describe('suppressCpu', () => {
       const [, decision] = ticks(at(0, 1401), at(2000, onlineMilli))
       return [decision?.suppression?.allowanceMilli, decision?.suppression?.bound]
     }
-    expect(grown(1001)).toEqual([3599, 'deadBand'])
+    expect(grown(1001)).toEqual([3599, 'unused'])
     expect(grown(1000)).toEqual([4000, 'watermark'])
   })
 

@@ -152,6 +152,10 @@ const BOUNDS: Readonly<Record<AllowanceBound, readonly [root: string, ot: string
   growth: ['; growing back in steps towards 600m', '; growing back in steps'],
   dwell: ['; may grow towards 600m once the dwell time is over', '; may grow once the dwell time is over'],
   deadBand: ['; kept, since 600m is too small a change to write', '; kept, since the change is too small to write'],
+  unused: [
+    '; kept, though 600m would be left, since offline work uses less than half of it',
+    '; kept, since offline work uses less than half of it',
+  ],
   floor: ['; that leaves 600m, so the floor of 160m holds', '; the floor of OT holds'],
   cpuset: ['; that leaves 600m, more than the best-effort CPUs can give', ''],
   stale: ['; held or lowered, since the CPU readings are missing or old', '; held, since the CPU readings are missing or old'],
