@@ -25,19 +25,11 @@ export const RULES = [
 ] as const
 export type RuleName = (typeof RULES)[number]
 
-/** Rules that can be told only to observe: all whose decisions are carried out on the node. nodeSignals only tells, and who is told is for `cluster` to say. */
-export const OBSERVABLE_RULES = [
-  'placement',
-  'identity',
-  'limits',
-  'suppressCpu',
-  'suppressMemory',
-  'suppressIo',
-  'evict',
-  'capacity',
-  'burst',
-  'own',
-] as const satisfies readonly RuleName[]
+/**
+ * Rules that can be told only to observe: all whose decisions are carried out on the node. nodeSignals only tells, and who is told is for `cluster`
+ * to say.
+ */
+export const OBSERVABLE_RULES = RULES.filter((rule) => rule !== 'nodeSignals')
 export type ObservableRule = (typeof OBSERVABLE_RULES)[number]
 
 /** What bound the allowance on this tick. */

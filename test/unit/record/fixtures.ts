@@ -264,7 +264,7 @@ const OT_LIMIT: Claim = {
   rule: 'limits',
   because: { code: 'limits.quota', qosClass: 'OT', units: 20, unitMilli: 100 },
 }
-const BE_LIMIT: Claim = {
+export const BE_LIMIT: Claim = {
   group: FLINK.reading.group,
   kind: 'quota',
   value: quotaOf(2000),

@@ -5,6 +5,7 @@ import type { Claim, ObservableRule, Observed, Resolved } from '../../../src/mod
 import { IoLimits, quotaOf } from '../../../src/model/index.ts'
 import { briefStatus, renderExplanation, renderStatus } from '../../../src/record/index.ts'
 import {
+  BE_LIMIT,
   capturedLogger,
   FLINK,
   IO,
@@ -34,13 +35,7 @@ const limit: Claim = {
   because: { code: 'io.limits', sharePermyriad: 2500, groups: 1, reservedDevices: [] },
 }
 /** One that is enforced, and would lose against one that observes. */
-const ceiling: Claim = {
-  group: FLINK.reading.group,
-  kind: 'quota',
-  value: quotaOf(2000),
-  rule: 'limits',
-  because: { code: 'limits.quota', qosClass: 'BE', units: 20, unitMilli: 100 },
-}
+const ceiling = BE_LIMIT
 const part: Claim = {
   group: FLINK.reading.group,
   kind: 'quota',
